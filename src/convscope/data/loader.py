@@ -1,0 +1,75 @@
+"""Whole batches sliced out of one tensor: no work per sample, no worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from convscope.data.preprocess import Preprocess
+from convscope.data.types import ImageSet
+
+RESIDENT_BYTES = 4 << 30  # a data set up to this size is moved to the accelerator whole, as bytes
+
+
+class Loader:
+    """Batches of an ``ImageSet``, ready for a network.
+
+    Args:
+        images: What to draw from.
+        preprocess: Bytes to floats, applied to a whole batch on ``device``.
+        batch_size: Images in a batch; the last batch holds what is left.
+        device: Where batches are wanted.
+        shuffle_seed: The order of epoch ``e`` is a function of this seed and ``e`` alone; None keeps stored order.
+
+    Raises:
+        ValueError: ``batch_size`` is not positive.
+
+    Example:
+        >>> ten = ImageSet(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10) % 2, ("a", "b"))
+        >>> loader = Loader(ten, Preprocess((8, 8), (0.0,), (1.0,)), batch_size=4)
+        >>> [len(labels) for _, labels in loader.batches()]
+        [4, 4, 2]
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        preprocess: Preprocess,
+        *,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        shuffle_seed: int | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.preprocess = preprocess
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+        self.shuffle_seed = shuffle_seed
+        resident = self.device.type != "cpu" and images.images.nbytes <= RESIDENT_BYTES
+        self._images = images.images.to(self.device) if resident else images.images
+        self._labels = images.labels.to(self.device) if resident else images.labels
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return -(-len(self._labels) // self.batch_size)
+
+    def batches(self, epoch: int = 0, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield ``(N, C, H, W)`` float32 and ``(N,)`` int64 from batch ``start`` of epoch ``epoch`` on."""
+        order = self._order(epoch)
+        for batch in range(start, len(self)):
+            rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            if order is None:
+                images, labels = self._images[rows], self._labels[rows]
+            else:
+                index = order[rows]
+                images, labels = self._images.index_select(0, index), self._labels.index_select(0, index)
+            yield self.preprocess(images.to(self.device)), labels.to(self.device)
+
+    def _order(self, epoch: int) -> Tensor | None:
+        if self.shuffle_seed is None:
+            return None
+        generator = torch.Generator().manual_seed((self.shuffle_seed << 20) + epoch)  # 2^20 epochs for each seed
+        return torch.randperm(len(self._labels), generator=generator).to(self._images.device)

@@ -1,0 +1,63 @@
+"""LeNet: two convolutions, three dense layers, sigmoids between them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from convscope.models.registry import register
+from convscope.nn import xavier_uniform
+
+
+class LeNet(nn.Module):
+    """LeNet in the form that is taught today: sigmoids, average pooling, Xavier weights.
+
+    Args:
+        in_channels: ``C`` of the images.
+        num_classes: Scores to give for each image.
+        image_size: ``H`` and ``W`` in pixels, at least 12.
+
+    Source:
+        LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998;
+        Zhang et al., "Dive into Deep Learning", section 7.6.
+    """
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: int = 28) -> None:
+        super().__init__()
+        side = (image_size // 2 - 4) // 2  # of the last feature map: conv keeps, pool halves, conv takes 4, pool halves
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 6, kernel_size=5, padding=2),  # N,C,H,W -> N,6,H,W
+            nn.Sigmoid(),
+            nn.AvgPool2d(kernel_size=2, stride=2),  # -> N,6,H/2,W/2
+            nn.Conv2d(6, 16, kernel_size=5),  # -> N,16,H/2-4,W/2-4
+            nn.Sigmoid(),
+            nn.AvgPool2d(kernel_size=2, stride=2),  # -> N,16,side,side
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),  # -> N,16*side*side
+            nn.Linear(16 * side * side, 120),
+            nn.Sigmoid(),
+            nn.Linear(120, 84),
+            nn.Sigmoid(),
+            nn.Linear(84, num_classes),
+        )
+        xavier_uniform(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to class scores ``(N, num_classes)``."""
+        scores: Tensor = self.classifier(self.features(x))
+        return scores
+
+
+@register(
+    description="two 5x5 convolutions, three dense layers, sigmoids",
+    year=1998,
+    paper="LeCun et al., Gradient-based learning applied to document recognition",
+    in_channels=1,
+    num_classes=10,
+    image_size=28,
+    min_image_size=12,
+    parameters=61_706,
+)
+def lenet(*, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """LeNet for any image size and channel count."""
+    return LeNet(in_channels, num_classes, image_size)
