@@ -1,0 +1,147 @@
+"""A folder of pictures, decoded once into files that are mapped into memory ever after."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from convscope.data.folders import FolderScan
+from convscope.data.packwriter import FORMAT, PackMeta, write_pack
+from convscope.data.types import ImageSet
+from convscope.errors import DataError
+
+ABANDONED_SECONDS = 24 * 3600  # a half-made pack of that age belongs to a process that was killed
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An opened pack: two splits on memory maps and what is known about them."""
+
+    meta: PackMeta
+    train: ImageSet
+    test: ImageSet
+
+
+def open_or_pack(
+    scan: FolderScan,
+    packs: Path,
+    *,
+    image_size: int | None,
+    variant: str = "",
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pack:
+    """Open the pack of a scanned folder, or make it when there is none or its files changed.
+
+    Args:
+        scan: The pictures.
+        packs: Where packs are kept.
+        image_size: Side in pixels; None means the median short side of the pictures, at most 64.
+        variant: Further settings that choose among packs of the same folder.
+        strict: Stop at the first picture that cannot be read, instead of leaving it out.
+        progress: Called with steps done and steps in all: two for each picture, its header and its pixels.
+
+    Raises:
+        DataError: A picture is unreadable and ``strict``; a class or a split has no readable picture; no space left.
+    """
+    slot = _hash(str(scan.root), str(image_size), variant)
+    splits = ("\0".join(split.entries) for split in (scan.train, scan.test))
+    folder = packs / f"{slot}-{_hash(str(FORMAT), repr(scan.classes), *splits)}"
+    pack = open_pack(folder)
+    if pack is None:
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, if there at all
+        pack = _make(scan, folder, image_size, strict, progress)
+        for stale in packs.glob(f"{slot}-*"):
+            if stale != folder:
+                shutil.rmtree(stale, ignore_errors=True)
+    if strict and pack.meta.skipped:
+        raise DataError(f"{pack.meta.skipped[0][1]} (strict: stopped at the first unreadable picture)")
+    return pack
+
+
+def open_pack(folder: Path) -> Pack | None:
+    """Map a pack into memory; None when it is not there or not whole."""
+    try:
+        values: dict[str, Any] = json.loads((folder / "meta.json").read_text("utf-8"))
+        if values.get("format") != FORMAT:
+            return None
+        meta = PackMeta(**{name: _tuples(value) for name, value in values.items()})
+        return Pack(meta, _map(folder, "train", meta.train, meta), _map(folder, "test", meta.test, meta))
+    except (OSError, ValueError, TypeError, RuntimeError):
+        return None  # whatever is wrong with it, it is made again
+
+
+def _make(
+    scan: FolderScan, folder: Path, image_size: int | None, strict: bool, progress: Callable[[int, int], None] | None
+) -> Pack:
+    """Write a pack beside its final name and rename it: a pack with its final name is whole."""
+    work: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        work = folder.parent / f".packing-{uuid.uuid4().hex}"
+        work.mkdir()
+        meta = write_pack(scan, work, image_size=image_size, strict=strict, progress=progress)
+        (work / "meta.json").write_text(json.dumps(asdict(meta), indent=1), "utf-8")
+        _settle(work, folder)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fault = "has no space left" if full else f"cannot be written ({error.strerror or error})"
+        raise DataError(
+            f"the cache folder {folder.parent} {fault} while packing {scan.root}; free some space or choose another"
+        ) from error
+    finally:
+        if work:
+            shutil.rmtree(work, ignore_errors=True)
+    pack = open_pack(folder)
+    if pack is None:
+        raise DataError(f"the packed images of {scan.root} in {folder} could not be read back; is the disk in order?")
+    return pack
+
+
+def _settle(work: Path, folder: Path) -> None:
+    try:
+        work.rename(folder)
+    except OSError:
+        if open_pack(folder) is None:  # otherwise another process was faster, with the same result
+            raise
+
+
+def _sweep(packs: Path) -> None:
+    for work in packs.glob(".packing-*"):
+        if time.time() - work.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _map(folder: Path, split: str, count: int, meta: PackMeta) -> ImageSet:
+    """Map ``(N, C, H, W)`` bytes and read ``(N,)`` labels; private, so that writing to the tensor changes no file."""
+    values = count * math.prod(meta.shape)
+    images, labels = folder / f"{split}.images", folder / f"{split}.labels"
+    if images.stat().st_size != values or labels.stat().st_size != 8 * count:
+        raise ValueError(f"{folder} is not whole")
+    pixels = torch.from_file(str(images), shared=False, size=values, dtype=torch.uint8)
+    targets = torch.from_numpy(np.fromfile(labels, "<i8").astype(np.int64))
+    return ImageSet(pixels.view(count, *meta.shape), targets, meta.classes)
+
+
+def _hash(*parts: str) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(f"{len(part)}:{part}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

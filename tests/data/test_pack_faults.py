@@ -1,0 +1,87 @@
+"""Packing that is interrupted, meets a full disk, or happens several times at once."""
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from convscope import data
+from convscope.data import packing, packwriter
+from convscope.errors import DataError
+
+
+def packs(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "packs").iterdir()) if (cache / "packs").exists() else []
+
+
+def values(images: data.ImageSet) -> list[int]:
+    return images.images[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left"), RuntimeError("bug")])
+def test_an_interrupted_pack_leaves_nothing(
+    pets: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise error
+
+    expected = DataError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected) as caught:
+        data.load(pets, progress=stop)
+    if isinstance(error, OSError):
+        assert "has no space left while packing" in str(caught.value)
+    assert packs(own_cache) == []
+    assert values(data.load(pets).train) == [10, 20, 30, 40]
+
+
+def test_a_disk_that_is_too_small_is_noticed_before_decoding(
+    pets: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packwriter.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5 * (36 + 8) - 1})())
+    with pytest.raises(DataError, match="has no space left"):
+        data.load(pets)
+    assert packs(own_cache) == []
+    monkeypatch.setattr(packwriter.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5 * (36 + 8)})())
+    data.load(pets)
+
+
+def test_a_cache_that_cannot_be_written_is_named(pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"the cache folder .*file.packs cannot be written"):
+        data.load(pets, cache_dir=tmp_path / "file")
+
+
+def test_several_may_pack_at_once(pets: Path, own_cache: Path) -> None:
+    barrier, found, errors = threading.Barrier(4), [], []
+
+    def meet(done: int, total: int) -> None:
+        if done == 1:
+            barrier.wait(10)
+
+    def work() -> None:
+        try:
+            found.append(values(data.load(pets, progress=meet).train))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert errors == []
+    assert found == [[10, 20, 30, 40]] * 4
+    assert len(packs(own_cache)) == 1
+
+
+def test_packs_abandoned_by_killed_processes_are_swept(pets: Path, own_cache: Path) -> None:
+    for name, age in ((".packing-old", packing.ABANDONED_SECONDS + 60), (".packing-new", 60)):
+        folder = own_cache / "packs" / name
+        folder.mkdir(parents=True)
+        stamp = folder.stat().st_mtime - age
+        os.utime(folder, (stamp, stamp))
+    data.load(pets)
+    assert [name for name in packs(own_cache) if name.startswith(".")] == [".packing-new"]
