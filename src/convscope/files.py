@@ -1,0 +1,61 @@
+"""Files that are whole or not there: written beside themselves, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import RunError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; when the block ends well, rename it into place.
+
+    A crash, a full disk or a kill at any moment leaves the previous file as it was.
+
+    Raises:
+        RunError: The file system refused; the message names the file and the reason.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"could not write {path}: {error.strerror or error}; what was there before is untouched"
+        ) from error
+    finally:
+        if beside.exists():
+            beside.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or leave the old one."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON in UTF-8, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        RunError: The file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"could not read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: not valid JSON ({error})") from error

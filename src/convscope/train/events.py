@@ -1,0 +1,94 @@
+"""What a training run says while it goes: values that anybody may listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["step", "epoch", "end"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a run's history.
+
+    Args:
+        kind: ``"step"`` every ``log_interval`` steps, ``"epoch"`` after an epoch and its evaluation, ``"end"`` once,
+            with the kept weights measured on the test images.
+        epoch: Epochs begun so far, from 1.
+        step: Steps done so far.
+        values: Names and numbers: ``lr``, ``train_loss``, ``train_accuracy``, ``test_loss``, ``seconds`` ...
+    """
+
+    kind: Kind
+    epoch: int
+    step: int
+    values: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat object, for ``metrics.jsonl``."""
+        return {"kind": self.kind, "epoch": self.epoch, "step": self.step, **self.values}
+
+    @classmethod
+    def from_dict(cls, flat: Mapping[str, Any]) -> Row:
+        """The inverse of ``to_dict``."""
+        values = {name: float(value) for name, value in flat.items() if name not in ("kind", "epoch", "step")}
+        return cls(flat["kind"], int(flat["epoch"]), int(flat["step"]), values)
+
+
+@dataclass(frozen=True)
+class History:
+    """Every row of a run, oldest first."""
+
+    rows: tuple[Row, ...] = ()
+
+    def of(self, kind: Kind) -> tuple[Row, ...]:
+        """The rows of one kind."""
+        return tuple(row for row in self.rows if row.kind == kind)
+
+    @property
+    def split(self) -> str:
+        """What the per-epoch curve was measured on: ``"val"`` or ``"test"``."""
+        return "val" if any("val_loss" in row.values for row in self.rows) else "test"
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training is about to begin, or to go on from the last row of ``history``."""
+
+    title: str
+    folder: Path
+    plan: str
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    step: int = 0
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A row was added."""
+
+    row: Row
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step was done; said often, so it carries no measurement."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Training ended: ``reason`` is ``"done"``, ``"patience"``, ``"interrupted"`` or ``"diverged"``."""
+
+    reason: Literal["done", "patience", "interrupted", "diverged"]
+
+
+Event = Started | Stepped | Logged | Finished
+Listener = Callable[[Event], None]

@@ -1,0 +1,131 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.data import Dataset
+from convscope.errors import RunError, TrainingInterrupted
+from convscope.train import ExecutionConfig, Logged, OptimizerConfig, Run, TrainConfig, Trainer
+
+CONFIG = TrainConfig(epochs=4, batch_size=32, execution=ExecutionConfig(log_interval=3))
+TIMES = {"train_seconds", "test_seconds", "images_per_second", "seconds", "peak_memory_bytes"}
+
+
+def build() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Dropout(0.2), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(32, 3)
+    )
+
+
+def numbers(run: Run) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.to_dict().items() if k not in TIMES} for row in run.history.rows]
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 8, 19])
+@pytest.mark.parametrize("opt", ["adamw", "sgd"])
+def test_a_stopped_and_resumed_run_is_bit_identical_to_one_never_stopped(tmp_path, dataset, stop_at, opt):
+    config = TrainConfig(epochs=4, batch_size=32, optimizer=OptimizerConfig(opt=opt), execution=CONFIG.execution)
+    whole = build()
+    expected = Trainer(config).fit(whole, dataset, out=tmp_path / "whole")
+
+    cut, steps = build(), iter(range(1, 100))
+    cut.register_forward_pre_hook(
+        lambda net, _: os.kill(os.getpid(), signal.SIGINT) if net.training and next(steps) == stop_at else None
+    )
+    with pytest.raises(TrainingInterrupted, match=f"stopped after step {stop_at} of 32; everything is saved"):
+        Trainer(config).fit(cut, dataset, out=tmp_path / "cut")
+    torch.manual_seed(999)  # a new process has another generator
+    again = build()
+    resumed = Trainer.resume(tmp_path / "cut", again, dataset)
+    assert numbers(resumed) == numbers(expected)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    assert (resumed.path / "model.safetensors").read_bytes() == (expected.path / "model.safetensors").read_bytes()
+
+
+def test_rows_written_after_the_last_checkpoint_are_dropped(tmp_path, dataset):
+    """What a kill between an appended row and the checkpoint leaves behind."""
+    expected = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "whole")
+
+    class Died(Exception):
+        pass
+
+    def die(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "step" and event.row.step == 15:
+            raise Died
+
+    with pytest.raises(Died):
+        Trainer(CONFIG, listeners=[die]).fit(build(), dataset, out=tmp_path / "cut")
+    assert Run.open(tmp_path / "cut").history.rows[-1].step == 15
+    resumed = Trainer.resume(tmp_path / "cut", build(), dataset)
+    assert numbers(resumed) == numbers(expected)
+
+
+def test_what_cannot_go_on_says_so(tmp_path, dataset):
+    run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
+    with pytest.raises(RunError, match="is complete: nothing is left to train"):
+        Trainer.resume(run.path, build(), dataset)
+    other = Dataset("stripes", dataset.test, dataset.train, dataset.mean, dataset.std)
+    run.rewrite_history(type(run.history)(run.history.rows[:3]))
+    with pytest.raises(RunError, match="was trained on other images than 'stripes' holds now"):
+        Trainer.resume(run.path, build(), other)
+    checkpoint = run.path / "checkpoint" / "trainer.pt"
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match=r"trainer\.pt is damaged or no checkpoint of convscope, and was not opened"):
+        Trainer.resume(run.path, build(), dataset)
+    checkpoint.unlink()
+    with pytest.raises(RunError, match=r"trainer\.pt is missing: this run cannot go on"):
+        Trainer.resume(run.path, build(), dataset)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("this code must never run",))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, dataset, capsys):
+    run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
+    run.rewrite_history(type(run.history)(()))
+    torch.save({"model": Bomb()}, run.path / "checkpoint" / "trainer.pt")
+    with pytest.raises(RunError, match="was not opened"):
+        Trainer.resume(run.path, build(), dataset)
+    assert "never run" not in capsys.readouterr().out
+
+
+SAVES_FOREVER = """
+import sys, torch
+from pathlib import Path
+from convscope.train import Run
+run = Run(Path(sys.argv[1]), {"model": {"class": "x"}, "data": {"name": "x", "classes": ["a"]}, "input": {}})
+number = 0
+while True:
+    run.save_weights({"w": torch.full((300_000,), float(number))})
+    number += 1
+    if number == 3:
+        print("saving", flush=True)
+"""
+
+
+def test_a_kill_in_the_middle_of_saving_leaves_a_whole_file(tmp_path):
+    from safetensors.torch import load_file
+
+    for delay in (0.0, 0.013, 0.031):
+        saver = subprocess.Popen(
+            [sys.executable, "-c", SAVES_FOREVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert saver.stdout is not None
+        assert saver.stdout.readline() == "saving\n"
+        time.sleep(delay)
+        saver.kill()
+        saver.wait()
+        saver.stdout.close()
+        weights = load_file(tmp_path / "model.safetensors")["w"]
+        assert len(weights) == 300_000
+        assert (weights == weights[0]).all()

@@ -1,0 +1,243 @@
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convscope.data import Dataset
+from convscope.errors import RunError, TrainingDiverged
+from convscope.measure import evaluate
+from convscope.train import (
+    ExecutionConfig,
+    Finished,
+    Logged,
+    OptimizerConfig,
+    Outcome,
+    Run,
+    SavingConfig,
+    ScheduleConfig,
+    Started,
+    TrainConfig,
+    Trainer,
+)
+
+QUICK = TrainConfig(epochs=4, batch_size=32, execution=ExecutionConfig(log_interval=3))
+
+
+def test_a_run_learns_and_leaves_every_file(tmp_path, model, dataset):
+    heard = []
+    config = TrainConfig(epochs=20, batch_size=32)
+    run = Trainer(config, listeners=[heard.append]).fit(model, dataset, out=tmp_path / "run", command="typed")
+    assert {entry.name for entry in run.path.iterdir()} == {
+        "config.json", "environment.json", "metrics.jsonl", "model.safetensors", "checkpoint"
+    }  # fmt: skip
+    again = Run.open(run.path)
+    epochs, end = again.history.of("epoch"), again.history.of("end")[-1]
+    assert len(epochs) == 20
+    assert epochs[-1].step == 20 * math.ceil(240 / 32)
+    assert end.values["test_accuracy"] > 0.95
+    assert evaluate(model, dataset.test, again.preprocess).accuracy == end.values["test_accuracy"]
+    assert again.train_config == config
+    assert again.environment["command"] == "typed"
+    assert not model.training
+    assert isinstance(heard[0], Started)
+    assert heard[-1] == Finished("done")
+    assert [event.row for event in heard if isinstance(event, Logged)] == list(again.history.rows)
+
+
+def test_the_loop_equals_a_loop_written_by_hand(tmp_path, dataset):
+    """Same batches, same arithmetic, no dropout: the weights must agree to the last bit."""
+    torch.manual_seed(3)
+    ours = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    theirs = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    theirs.load_state_dict(ours.state_dict())
+    config = TrainConfig(
+        epochs=2,
+        batch_size=50,
+        label_smoothing=0.1,
+        optimizer=OptimizerConfig(opt="sgd", lr=0.05, momentum=0.9, weight_decay=0, clip_grad=0.5),
+        schedule=ScheduleConfig(sched="constant"),
+    )
+    run = Trainer(config).fit(ours, dataset, out=tmp_path / "run")
+
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for epoch in range(2):
+        order = torch.randperm(240, generator=torch.Generator().manual_seed(epoch))
+        for rows in order.split(50):
+            x = (dataset.train.images[rows].float() / 255 - 0.22) / 0.19
+            loss = F.cross_entropy(theirs(x), dataset.train.labels[rows], label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            optimizer.step()
+            losses.append(loss.item() * len(rows))
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    assert run.history.of("epoch")[1].values["train_loss"] == pytest.approx(sum(losses[5:]) / 240, rel=1e-4)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tmp_path, dataset):
+    def train(name: str, seed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        Trainer(TrainConfig(epochs=2, seed=seed)).fit(net, dataset, out=tmp_path / name)
+        return net.state_dict()
+
+    first, second, other = train("a", 7), train("b", 7), train("c", 8)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["1.weight"], other["1.weight"])
+
+
+def test_validation_images_are_never_learned_from_and_choose_the_kept_weights(tmp_path, model, dataset):
+    config = TrainConfig(epochs=6, batch_size=16, val_fraction=0.25, saving=SavingConfig(keep="best"))
+    run = Trainer(config).fit(model, dataset, out=tmp_path / "run")
+    epochs = run.history.of("epoch")
+    assert run.history.split == "val"
+    assert epochs[0].step == math.ceil(180 / 16)
+    assert all("test_loss" not in row.values for row in epochs)
+    best = max(epochs, key=lambda row: row.values["val_accuracy"])
+    fresh = Run.open(run.path)
+    fresh.load_weights(model)
+    assert (
+        evaluate(model, dataset.test, fresh.preprocess).accuracy == fresh.history.of("end")[0].values["test_accuracy"]
+    )
+    first_best = next(r for r in epochs if r.values["val_accuracy"] == best.values["val_accuracy"])
+    saved = torch.load(run.path / "checkpoint" / "trainer.pt", weights_only=True)
+    assert saved["best"] == {"accuracy": best.values["val_accuracy"], "epoch": first_best.epoch}
+
+
+def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path, dataset):
+    heard = []
+    config = TrainConfig(
+        epochs=50,
+        batch_size=32,
+        val_fraction=0.2,
+        optimizer=OptimizerConfig(lr=1e-9),
+        saving=SavingConfig(patience=3),
+    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    run = Trainer(config, listeners=[heard.append]).fit(net, dataset, out=tmp_path / "run")
+    assert len(run.history.of("epoch")) == 4
+    assert heard[-1] == Finished("patience")
+
+
+class Explodes(nn.Module):
+    """Gives NaN from a certain forward pass on."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 3)
+        self.left = after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.left -= 1
+        return self.linear(x.flatten(1)) * (1 if self.left >= 0 else float("nan"))
+
+
+def test_nan_stops_at_its_step_and_the_last_good_weights_stay(tmp_path, dataset):
+    heard = []
+    net = Explodes(after=19)
+    with pytest.raises(TrainingDiverged) as caught:
+        Trainer(QUICK, listeners=[heard.append]).fit(net, dataset, out=tmp_path / "run")
+    assert "the loss became nan at step 20 (epoch 3, learning rate 0.00" in str(caught.value)
+    assert f"the weights of epoch 2 are kept in {tmp_path / 'run'}; try a lower --lr" in str(caught.value)
+    assert heard[-1] == Finished("diverged")
+    run = Run.open(tmp_path / "run")
+    assert [row.epoch for row in run.history.of("epoch")] == [1, 2]
+    good = Explodes(after=10)
+    run.load_weights(good)
+    torch.testing.assert_close(net.linear.weight, good.linear.weight)
+    result = evaluate(good, dataset.test, run.preprocess)
+    assert result.accuracy == run.history.of("epoch")[-1].values["test_accuracy"]
+
+
+def test_infinite_learning_diverges_with_a_message_and_not_with_nan_weights(tmp_path, model, dataset):
+    config = TrainConfig(epochs=3, batch_size=32, optimizer=OptimizerConfig(opt="sgd", lr=1e30))
+    with pytest.raises(TrainingDiverged, match="no epoch was complete"):
+        Trainer(config).fit(model, dataset, out=tmp_path / "run")
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), r"to scores \(2, 3\), one for each class; got \(2, 5\)"),
+        (nn.Conv2d(1, 3, 3), r"got \(2, 3, 6, 6\)"),
+        (nn.Sequential(nn.Flatten(), nn.Flatten()), r"got \(2, 64\)"),
+    ],
+)
+def test_a_model_that_gives_something_else_is_refused_before_anything_is_written(tmp_path, dataset, net, message):
+    with pytest.raises(ValueError, match=message):
+        Trainer(QUICK).fit(net, dataset, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path, model, dataset):
+    with pytest.raises(ValueError, match="--batch-size 241 is more than the 240 training images; expected 1 to 240"):
+        Trainer(TrainConfig(batch_size=241)).fit(model, dataset, out=tmp_path / "run")
+
+
+def test_nothing_is_overwritten_without_asking(tmp_path, model, dataset):
+    run = Trainer(QUICK).fit(model, dataset, out=tmp_path / "run")
+    weights = (run.path / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match="already holds a run; add --force"):
+        Trainer(QUICK).fit(model, dataset, out=run.path)
+    assert (run.path / "model.safetensors").read_bytes() == weights
+    (run.path / "notes.txt").write_text("mine")
+    Trainer(QUICK).fit(model, dataset, out=run.path, overwrite=True)
+    assert (run.path / "notes.txt").read_text() == "mine"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("precious")
+    with pytest.raises(RunError, match="holds files that are no run, and they are not overwritten"):
+        Trainer(QUICK).fit(model, dataset, out=tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "cat.jpg").read_text() == "precious"
+
+
+def test_without_a_name_runs_are_numbered(tmp_path, model, dataset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [str(Trainer(QUICK).fit(model, dataset).path) for _ in range(2)]
+    assert paths == ["runs/sequential-stripes-1", "runs/sequential-stripes-2"]
+
+
+def test_another_objective_plugs_in(tmp_path, dataset):
+    """Regression of the mean brightness: nothing of classification is left in the loop."""
+
+    class Brightness:
+        def check(self, model: nn.Module, inputs: torch.Tensor, classes: int) -> None:
+            assert model(inputs).shape == (2, 1)
+
+        def training(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
+            loss = (model(inputs).squeeze(1) - inputs.mean((1, 2, 3))).square().mean()
+            return Outcome(loss, {"loss": loss.detach() * len(inputs)}, len(inputs))
+
+        evaluation = training
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    config = TrainConfig(epochs=30, batch_size=40, optimizer=OptimizerConfig(lr=0.02))
+    run = Trainer(config, objective=Brightness()).fit(net, dataset, out=tmp_path / "run")
+    assert run.history.of("end")[0].values["test_loss"] < 1e-3
+    assert "test_accuracy" not in run.history.of("end")[0].values
+
+
+def test_every_row_is_one_json_line(tmp_path, model, dataset):
+    run = Trainer(QUICK).fit(model, dataset, out=tmp_path / "run")
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines].count("step") == 32 // 3
+    assert [line["kind"] for line in lines][-1] == "end"
+    assert all(math.isfinite(value) for line in lines for value in line.values() if not isinstance(value, str))
+
+
+def test_images_of_another_size_are_resized_on_the_way(tmp_path, dataset):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12 * 12, 3))
+    run = Trainer(TrainConfig(epochs=1, image_size=12)).fit(net, dataset, out=tmp_path / "run")
+    assert run.preprocess.image_size == (12, 12)
+
+
+def test_the_data_set_is_not_changed(tmp_path, model, dataset):
+    before = dataset.train.images.clone()
+    Trainer(QUICK).fit(model, Dataset(dataset.name, dataset.train, dataset.test, (0.2,), (0.2,)), out=tmp_path / "run")
+    assert torch.equal(dataset.train.images, before)
