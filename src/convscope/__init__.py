@@ -2,6 +2,7 @@
 
 The packages are floors of a house, and imports point down only (``docs/architecture.md``):
 
+``ops``     what a convolution is
 ``data``    images in, batches out
 ``nn``      layers, blocks, initialisers
 ``models``  one file per family, one registry
