@@ -1,0 +1,20 @@
+"""Every figure of a report, each a function that returns a ``matplotlib.figure.Figure``.
+
+They are narrow on purpose: on a phone a figure is as wide as the screen and its text stays readable.
+"""
+
+from convscope.report.figures.curves import accuracy_curve, learning_rate, loss_curve
+from convscope.report.figures.matrices import confusion, per_class
+from convscope.report.figures.pictures import contact_sheet, first_convolution, first_layer_filters, mistakes
+
+__all__ = [
+    "accuracy_curve",
+    "confusion",
+    "contact_sheet",
+    "first_convolution",
+    "first_layer_filters",
+    "learning_rate",
+    "loss_curve",
+    "mistakes",
+    "per_class",
+]

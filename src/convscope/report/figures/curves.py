@@ -1,0 +1,137 @@
+"""How a training went: loss, accuracy and learning rate over the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from convscope.report.figures.style import BLUE, GRID, INK, MUTED, SMALL, TEXT, VERMILION, canvas, in_style
+from convscope.train import History, Row
+
+HEIGHT = 2.75  # inches
+FEW = 40  # points up to which each gets a marker
+
+SPLITS = {"test": "test images", "val": "validation images"}
+
+
+def _steps_per_epoch(history: History) -> float | None:
+    """None when no epoch was finished; then only steps can be counted."""
+    epochs = history.of("epoch")
+    return epochs[0].step / epochs[0].epoch if epochs else None
+
+
+def _points(history: History, rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
+    """Where and how high: epochs (or steps, see ``_steps_per_epoch``) and the values of that name."""
+    rows = [row for row in rows if name in row.values]
+    per_epoch = _steps_per_epoch(history) or 1
+    return [row.step / per_epoch for row in rows], [row.values[name] for row in rows]
+
+
+def _training_rows(history: History) -> tuple[Row, ...]:
+    """Whatever was noted more often: every few steps, or every epoch."""
+    return max(history.of("step"), history.of("epoch"), key=len)
+
+
+def _line(axes: Axes, x: list[float], y: list[float], color: str, label: str, marker: str) -> None:
+    if not x:
+        return
+    shown = marker if len(x) <= FEW else ""
+    axes.plot(x, y, color=color, label=label, marker=shown, markersize=4, linewidth=1.6, solid_capstyle="round")
+
+
+def _finish(axes: Axes, history: History, ylabel: str) -> None:
+    """Labels, grid and legend; a sentence instead of an empty plot."""
+    axes.set_xlabel("step" if _steps_per_epoch(history) is None else "epoch", fontsize=TEXT)
+    axes.set_ylabel(ylabel, fontsize=TEXT)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    if not axes.lines:
+        axes.text(0.5, 0.5, "nothing was measured yet", transform=axes.transAxes, ha="center", va="center", color=MUTED)
+        return
+    axes.set_xlim(left=0)
+    named = axes.get_legend_handles_labels()[1]
+    if named:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(named), frameon=False, fontsize=SMALL + 0.5,
+            labelcolor=INK, borderaxespad=0.2, handlelength=1.4, columnspacing=1.4, handletextpad=0.5,
+        )  # fmt: skip
+
+
+def _chance(axes: Axes, level: float, text: str) -> None:
+    """A dotted line for a network that only guesses."""
+    axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    axes.annotate(
+        text, (1, level), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
+        ha="right", va="bottom", fontsize=SMALL, color=MUTED,
+    )  # fmt: skip
+
+
+@in_style
+def loss_curve(history: History, *, num_classes: int | None = None) -> Figure:
+    """Loss on the training images and on the images that each epoch was judged by.
+
+    Args:
+        history: Of a run, finished or not.
+        num_classes: When given, a dotted line marks what guessing costs: ``log(num_classes)``.
+
+    Returns:
+        A figure 3.9 inches wide. Lines: training, then test or validation, then guessing.
+    """
+    figure, axes = canvas(HEIGHT)
+    x, y = _points(history, _training_rows(history), "train_loss")
+    _line(axes, x, y, BLUE, f"training {y[-1]:.3f}" if y else "", "o")
+    x, y = _points(history, history.of("epoch"), f"{history.split}_loss")
+    _line(axes, x, y, VERMILION, f"{SPLITS[history.split]} {y[-1]:.3f}" if y else "", "D")
+    if num_classes and axes.lines:
+        _chance(axes, math.log(num_classes), "guessing")
+    _finish(axes, history, "cross-entropy loss (nats)")
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+@in_style
+def accuracy_curve(history: History, *, num_classes: int | None = None) -> Figure:
+    """Accuracy on the training images and on the images that each epoch was judged by.
+
+    Args:
+        history: Of a run, finished or not.
+        num_classes: When given, a dotted line marks what guessing gives: ``1 / num_classes``.
+
+    Returns:
+        A figure 3.9 inches wide. Lines: training, then test or validation, then guessing.
+    """
+    figure, axes = canvas(HEIGHT)
+    x, y = _points(history, _training_rows(history), "train_accuracy")
+    _line(axes, x, y, BLUE, f"training {100 * y[-1]:.1f} %" if y else "", "o")
+    x, y = _points(history, history.of("epoch"), f"{history.split}_accuracy")
+    _line(axes, x, y, VERMILION, f"{SPLITS[history.split]} {100 * y[-1]:.1f} %" if y else "", "D")
+    lowest = min([float(np.min(line.get_ydata())) for line in axes.lines], default=0.0)
+    if num_classes and axes.lines and lowest < 0.5:
+        _chance(axes, 1 / num_classes, "guessing")
+        lowest = 0.0
+    _finish(axes, history, "images called right (%)")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    axes.set_ylim(0 if lowest < 0.5 else math.floor(10 * lowest) / 10, 1.005)
+    return figure
+
+
+@in_style
+def learning_rate(history: History) -> Figure:
+    """The learning rate that the optimiser used, wherever it was noted.
+
+    Returns:
+        A figure 3.9 inches wide with one line.
+    """
+    figure, axes = canvas(HEIGHT)
+    noted = {row.step: row for row in (*history.of("epoch"), *history.of("step")) if "lr" in row.values}
+    x, y = _points(history, [noted[step] for step in sorted(noted)], "lr")
+    _line(axes, x, y, BLUE, "_", "o")
+    _finish(axes, history, "learning rate")
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=False)
+    return figure

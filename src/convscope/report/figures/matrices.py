@@ -1,0 +1,170 @@
+"""How well each class is told from the others: the confusion matrix, and precision and recall."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from convscope.measure import Evaluation
+from convscope.report.figures.style import (
+    BLUE,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    SMALL,
+    TEXT,
+    VERMILION,
+    WIDTH,
+    canvas,
+    drawn_names,
+    in_style,
+    mean,
+)
+
+COUNTED = 20  # classes up to which every cell shows its count
+LABELLED = 20  # labels that fit on a side
+ROOMY = 12  # classes up to which a figure of the usual width has room for counts
+SCORED = 30  # classes that fit under each other
+
+GAMMA = 0.6  # rare mistakes would be invisible on a linear scale; the bar shows the same scale
+REVERSED = 0.78  # opacity from which text on a cell is drawn in the colour of the paper
+
+
+def _opacity(share: float) -> float:
+    return float(share**GAMMA)
+
+
+def _label_classes(axes: Axes, evaluation: Evaluation) -> None:
+    """Names on both sides; every second, third ... when they are many."""
+    count = len(evaluation.classes)
+    places = range(0, count, math.ceil(count / LABELLED))
+    names = drawn_names(evaluation.classes)
+    shown = [names[i][0] for i in places]
+    if max(map(len, shown)) > 3:
+        slope, side = (45, "top") if count <= LABELLED else (90, "center")
+        axes.set_xticks(places, shown, rotation=slope, ha="right", va=side, rotation_mode="anchor", parse_math=False)
+    else:
+        axes.set_xticks(places, shown, parse_math=False)
+    axes.set_yticks(places, shown, parse_math=False)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for label, i in zip(labels, places, strict=True):
+            label.set_fontsize(SMALL if count > 2 else TEXT)
+            mean(label, names[i][1])
+
+
+def _draw_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    """One rectangle and one number for each cell that is not empty."""
+    count = len(counts)
+    longest = len(str(counts.max()))
+    size = (
+        min(TEXT, 172 / count / (0.62 * longest + 0.5)) if count <= ROOMY else min(7.5, 280 / count / (0.62 * longest))
+    )
+    for row, column in zip(*counts.nonzero(), strict=True):
+        opacity = _opacity(shares[row, column])
+        color = BLUE if row == column else VERMILION
+        axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=color, alpha=opacity, linewidth=0))
+        axes.text(
+            column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=size,
+            color=PAPER if opacity >= REVERSED else INK,
+        )  # fmt: skip
+
+
+def _draw_image(axes: Axes, shares: np.ndarray) -> None:
+    """All cells as one transparent picture: thousands of rectangles would make a heavy page."""
+    rgba = np.empty((*shares.shape, 4), np.uint8)
+    rgba[...] = [*bytes.fromhex("e0761a"), 0]  # between the light and the dark theme's colours: pictures have no theme
+    rgba[np.eye(len(shares), dtype=bool)] = [*bytes.fromhex("2a90cc"), 0]
+    rgba[..., 3] = np.round(255 * shares**GAMMA)
+    axes.imshow(rgba, interpolation="none")
+
+
+def _draw_scale(figure: Figure, axes: Axes) -> None:
+    """What the colours mean: two bars from 0 to 100 per cent of a row."""
+    bar = axes.inset_axes((0.0, 1.04, 1.0, 0.1))
+    steps = 20
+    for i in range(steps):
+        opacity = _opacity((i + 0.5) / steps)
+        for bottom, color in ((1.05, BLUE), (0.0, VERMILION)):
+            bar.add_patch(
+                Rectangle((i / steps, bottom), 0.96 / steps, 0.9, facecolor=color, alpha=opacity, linewidth=0)
+            )
+    bar.set(xlim=(0, 1), ylim=(0, 2))
+    bar.spines[:].set_visible(False)
+    bar.set_yticks([1.5, 0.45], ["right", "wrong"], fontsize=SMALL)
+    bar.xaxis.set_ticks_position("top")
+    bar.set_xticks([0, 0.1, 0.25, 0.5, 1], ["0", "10", "25", "50", "100 %"], fontsize=SMALL)
+    bar.tick_params(length=0, labelcolor=MUTED, pad=2)
+
+
+@in_style
+def confusion(evaluation: Evaluation) -> Figure:
+    """What images are (rows) against what they were called (columns).
+
+    Colours are shares of a row, so that rare classes count as much as frequent ones: blue where both agree,
+    vermilion for mistakes. Up to 20 classes each cell shows its number of images.
+
+    Returns:
+        A figure 3.9 inches wide, or 6.4 between 13 and 20 classes.
+    """
+    counts = evaluation.confusion.numpy()
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = WIDTH if not ROOMY < len(counts) <= COUNTED else 6.4
+    figure, axes = canvas(side * 1.06, side)
+    if len(counts) <= COUNTED:
+        _draw_cells(axes, counts, shares)
+    else:
+        _draw_image(axes, shares)
+    axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5), aspect="equal")
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(GRID)
+    axes.tick_params(length=0 if len(counts) <= LABELLED else 3)
+    _label_classes(axes, evaluation)
+    axes.set_xlabel("what the network said", fontsize=TEXT)
+    axes.set_ylabel("what the image is", fontsize=TEXT)
+    _draw_scale(figure, axes)
+    return figure
+
+
+@in_style
+def per_class(evaluation: Evaluation) -> Figure:
+    """Precision and recall of every class; of more than 30 classes, the 30 with the lowest F1.
+
+    Returns:
+        A figure 3.9 inches wide, as high as the classes need.
+    """
+    scores = list(enumerate(evaluation.per_class))
+    if len(scores) > SCORED:
+        scores = sorted(scores, key=lambda each: each[1].f1)[:SCORED]
+    figure, axes = canvas(1.0 + 0.24 * len(scores))
+    places = range(len(scores))
+    precision = [score.precision for _, score in scores]
+    recall = [score.recall for _, score in scores]
+    axes.hlines(places, precision, recall, color=GRID, linewidth=3, zorder=1)
+    axes.plot(precision, places, "o", color=BLUE, markersize=6, label="precision: of those called so, right")
+    axes.plot(
+        recall, places, "D", color=VERMILION, markersize=5.5, markerfacecolor="none", markeredgewidth=1.6,
+        label="recall: of those that are, found",
+    )  # fmt: skip
+    names = drawn_names(evaluation.classes)
+    axes.set_yticks(places, [names[i][0] for i, _ in scores], parse_math=False)
+    for label, (i, _) in zip(axes.get_yticklabels(), scores, strict=True):
+        mean(label, names[i][1])
+    lowest = math.floor(10 * min(precision + recall)) / 10
+    axes.set(xlim=(lowest - 0.01, 1.015), ylim=(len(scores) - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    axes.set_xlabel("share of images (%)", fontsize=TEXT)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    figure.legend(
+        loc="outside upper left", ncols=1, frameon=False, fontsize=SMALL + 0.5, labelcolor=INK, handletextpad=0.3,
+        borderaxespad=0.2,
+    )  # fmt: skip
+    return figure

@@ -1,0 +1,98 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    r"""A share as per cent; what is not whole is never rounded to 0 or 100.
+
+    Example:
+        >>> percent(0.5), percent(1.0), percent(0.99999), percent(0.00001)
+        ('50.0\xa0%', '100\xa0%', '>99.9\xa0%', '<0.1\xa0%')
+    """
+    least = 10.0**-digits
+    if share in (0, 1):
+        number = f"{100 * share:.0f}"
+    elif 100 * share > 100 - least / 2:
+        number = f">{100 - least:.{digits}f}"
+    elif 100 * share < least / 2:
+        number = f"<{least:.{digits}f}"
+    else:
+        number = f"{100 * share:.{digits}f}"
+    return f"{number}{NBSP}%"
+
+
+def duration(seconds: float) -> str:
+    r"""A time span in the two units that matter.
+
+    Example:
+        >>> duration(0.5), duration(75), duration(7300)
+        ('0.50\xa0s', '1\xa0min 15\xa0s', '2\xa0h 1\xa0min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.{2 if seconds < 10 else 1}f}{NBSP}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{NBSP}min {rest}{NBSP}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}{NBSP}h {minutes}{NBSP}min"
+
+
+def memory(count: float) -> str:
+    r"""Bytes in binary units.
+
+    Example:
+        >>> memory(412 * 2**20), memory(3 * 2**30)
+        ('412\xa0MiB', '3.0\xa0GiB')
+    """
+    if count < 2**30:
+        return f"{count / 2**20:.0f}{NBSP}MiB"
+    return f"{count / 2**30:.1f}{NBSP}GiB"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A number with its noun.
+
+    Example:
+        >>> plural(1, "epoch"), plural(60000, "image"), plural(2, "class", "classes")
+        ('1 epoch', '60,000 images', '2 classes')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def interval(right: int, total: int) -> tuple[float, float]:
+    """Where the true share lies, with 95 % confidence, when ``right`` of ``total`` were drawn.
+
+    Example:
+        >>> low, high = interval(90, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
+
+    Source:
+        Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    z = 1.959964  # the middle 95 % of a normal distribution
+    share, scale = right / total, 1 + z * z / total
+    centre = (share + z * z / (2 * total)) / scale
+    reach = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def clean(text: str) -> str:
+    r"""Text that a page can hold: file names may contain control characters and bytes that are no text.
+
+    Example:
+        >>> clean("cat\x00\udcff")
+        'cat��'
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(character) in ("Cc", "Cs") and character != "\n"
+        else character
+        for character in text
+    )

@@ -1,0 +1,93 @@
+"""The curves show what the history says, and name what it was measured on."""
+
+import math
+
+import matplotlib.pyplot
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+from numpy.testing import assert_array_equal
+
+from convscope.report import figures
+from convscope.train import History, Row
+from report import made
+
+
+def line(figure: Figure, number: int) -> tuple[list[float], list[float]]:
+    drawn = figure.axes[0].lines[number]
+    return list(drawn.get_xdata()), list(drawn.get_ydata())
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_loss_is_the_history():
+    figure = figures.loss_curve(made.history(3))
+    assert line(figure, 0) == ([1, 2, 3], [1.5, 0.75, 0.5])
+    assert_array_equal(line(figure, 1), ([1, 2, 3], [1.75, 1.75 / 2, 1.75 / 3]))
+    assert figure.axes[0].get_xlabel() == "epoch"
+    assert figure.axes[0].get_ylabel() == "cross-entropy loss (nats)"
+    assert figure.axes[0].get_ylim()[0] == 0
+
+
+def test_accuracy_is_the_history():
+    figure = figures.accuracy_curve(made.history(3))
+    assert_array_equal(line(figure, 0), ([1, 2, 3], [0.6, 0.8, 1 - 0.4 / 3]))
+    assert_array_equal(line(figure, 1), ([1, 2, 3], [0.5, 0.75, 1 - 0.5 / 3]))
+    assert legend(figure) == ["training 86.7 %", "test images 83.3 %"]
+
+
+@pytest.mark.parametrize(("split", "words"), [("test", "test images"), ("val", "validation images")])
+def test_the_curve_says_what_it_was_measured_on(split: str, words: str):
+    for figure in (
+        figures.loss_curve(made.history(2, split=split)),
+        figures.accuracy_curve(made.history(2, split=split)),
+    ):
+        assert legend(figure)[1].startswith(words)
+        assert len(figure.axes[0].lines) == 2
+
+
+def test_training_is_drawn_from_the_finer_rows_at_fractions_of_an_epoch():
+    rows = [made.step(5), made.step(10), made.step(15), made.step(20), made.epoch(1)]
+    figure = figures.loss_curve(History(tuple(rows)))
+    assert line(figure, 0) == ([0.25, 0.5, 0.75, 1.0], [0.6, 0.3, 0.2, 0.15])
+    assert line(figure, 1) == ([1.0], [1.75])
+
+
+def test_without_a_finished_epoch_steps_are_counted():
+    figure = figures.loss_curve(History((made.step(5), made.step(10))))
+    assert line(figure, 0) == ([5, 10], [0.6, 0.3])
+    assert len(figure.axes[0].lines) == 1
+    assert figure.axes[0].get_xlabel() == "step"
+
+
+def test_guessing_is_marked_where_guessing_is():
+    loss, accuracy = (
+        figures.loss_curve(made.history(), num_classes=10),
+        figures.accuracy_curve(made.history(), num_classes=4),
+    )
+    assert line(loss, 2)[1] == [math.log(10)] * 2
+    assert len(accuracy.axes[0].lines) == 2, "an axis that begins at 50 % has no place for 25 %"
+    low = History((Row("epoch", 1, 1, {"train_accuracy": 0.2, "test_accuracy": 0.2}),))
+    assert line(figures.accuracy_curve(low, num_classes=4), 2)[1] == [0.25] * 2
+
+
+def test_learning_rate_joins_steps_and_epochs_in_order():
+    figure = figures.learning_rate(History((made.step(10), made.step(20), made.epoch(1), made.step(30))))
+    assert line(figure, 0) == ([0.5, 1.0, 1.5], [0.002, 0.001, 0.02 / 30])
+    assert figure.axes[0].get_ylabel() == "learning rate"
+
+
+@pytest.mark.parametrize("draw", [figures.loss_curve, figures.accuracy_curve, figures.learning_rate])
+def test_nothing_measured_is_said(draw):
+    figure = draw(History())
+    assert [text.get_text() for text in figure.axes[0].texts] == ["nothing was measured yet"]
+    figure.draw_without_rendering()
+
+
+def test_no_global_state():
+    before = dict(rcParams)
+    figures.loss_curve(made.history())
+    assert dict(rcParams) == before
+    assert matplotlib.pyplot.get_fignums() == []

@@ -1,0 +1,132 @@
+"""The page says what happened: every number, every setting, and what must be known before believing them."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from convscope import models
+from convscope import report as reports
+from convscope.train import OptimizerConfig, SavingConfig, TrainConfig
+from report import made
+from report.reading import FINISHED, Page, write
+
+
+def test_headline_numbers(tmp_path):
+    page, _, _ = write(tmp_path, made.dataset(), FINISHED)
+    assert "tiny on creatures" in page.text
+    assert "83.3 %" in page.text
+    assert "Test accuracy: 10 of 12 images right" in page.text
+    assert "expect 55.2 % to 95.3 %" in page.text, "Wilson's interval for 10 of 12"
+    assert "commonest class would give 33.3 %" in page.text
+    assert "Epochs 3 of 3" in page.text
+    assert "Time 1 min 23 s" in page.text
+    assert "Images per second 1,002" in page.text
+    assert "Peak memory 300 MiB" in page.text
+    assert "Parameters 55" in page.text, "4 * 9 + 4 + 4 * 3 + 3"
+
+
+def test_every_class_has_its_scores_and_its_commonest_confusion(tmp_path):
+    page, _, _ = write(tmp_path, made.dataset(), FINISHED)
+    assert "cat 100 % 75.0 % 85.7 % 4 dog (1)" in page.text
+    assert "dog 80.0 % 100 % 88.9 % 4 nothing" not in page.text
+    assert "dog 75.0 % 75.0 % 75.0 % 4 owl (1)" in page.text
+    assert "owl 80.0 % 100 % 88.9 % 4 nothing" in page.text
+
+
+def test_every_epoch_is_in_the_table(tmp_path):
+    page, _, _ = write(tmp_path, made.dataset(), FINISHED)
+    assert "2 40 0.005 0.75 80.00 % 2.00 s 1,002 0.875 75.00 % 0.25 s 5.00 s" in page.text
+
+
+def test_settings_that_were_changed_name_their_default(tmp_path):
+    config = TrainConfig(epochs=3, seed=7, optimizer=OptimizerConfig(opt="sgd", lr=0.5))
+    usual = TrainConfig()
+    page, source, _ = write(tmp_path, made.dataset(), FINISHED, config=config)
+    assert f"--lr 0.5 default {usual.optimizer.lr:g}" in page.text
+    assert f"--opt sgd default {usual.optimizer.opt}" in page.text
+    assert f"--batch-size {usual.batch_size} --seed 7 default {usual.seed}" in page.text
+    for group in (config.to_dict(), *(value for value in config.to_dict().values() if isinstance(value, dict))):
+        for name, value in group.items():
+            if not isinstance(value, dict):
+                assert f"<dt>--{name.replace('_', '-')}</dt>" in source
+
+
+def test_hardware_versions_and_command(tmp_path):
+    page, _, _ = write(tmp_path, made.dataset(), FINISHED)
+    for words in ("Abacus 3", "cores 4", "torch 2.6.1", "convscope 0.0.9", "2026-05-04 03:02:01"):
+        assert words in page.text
+    assert "convscope train --data creatures --epochs 3" in page.text
+
+
+def test_a_run_from_python_shows_python_that_works(tmp_path):
+    model = models.create("lenet", num_classes=3, image_size=12)
+    data = made.dataset(side=12)
+    described = {"class": "x:LeNet", "name": "lenet", "arguments": dict(model.spec.arguments)}
+    config = TrainConfig(epochs=3, seed=5, optimizer=OptimizerConfig(lr=0.02))
+    source = {"name_or_folder": "digits"}
+    page, _, _ = write(tmp_path, data, FINISHED, described=described, config=config, command=None, source=source)
+    shown = re.search(r"import torch .*\.fit\(model, dataset\)", page.text)
+    assert shown
+    assert "data.load(name_or_folder='digits')" in shown[0]
+    assert "Trainer(TrainConfig(epochs=3, seed=5, optimizer=OptimizerConfig(lr=0.02)))" in shown[0]
+    lines = re.search(r"<code>(import torch.*?)</code>", (tmp_path / "run" / "report.html").read_text(), re.DOTALL)
+    assert lines
+    names: dict[str, object] = {}
+    program = lines[1].replace("&#x27;", "'").rsplit("run = Trainer", 1)[0]
+    exec(program, names)  # all but the training itself
+    made_again = names["model"]
+    torch.manual_seed(5)
+    again = models.create("lenet", num_classes=3, image_size=12)
+    assert isinstance(made_again, nn.Module)
+    for name, value in again.state_dict().items():
+        assert torch.equal(made_again.state_dict()[name], value)
+
+
+def test_the_split_of_the_curve_is_named_truthfully(tmp_path):
+    page, _, _ = write(tmp_path / "a", made.dataset(), FINISHED)
+    assert "the curve after each epoch is on the test images. Nothing was selected by it" in page.text
+    rows = (*made.history(3, split="val").rows, made.end(3, 10 / 12))
+    config = TrainConfig(epochs=3, val_fraction=0.25, saving=SavingConfig(keep="best"))
+    page, _, _ = write(tmp_path / "b", made.dataset(), rows, config=config)
+    assert "25.0 % of the training images were held out for validation" in page.text
+    assert "The weights of epoch 3 did best on them and were kept" in page.text
+    assert "validation accuracy" in page.text
+    assert "Nothing was selected" not in page.text
+
+
+def test_an_interrupted_run_says_so(tmp_path):
+    page, _, run = write(tmp_path, made.dataset(), (made.epoch(1), made.step(25)))
+    assert "has not reached its end: 1 epoch of 3 complete (the last row is of step 25)" in page.text
+    assert f"convscope train --resume {run.path}" in page.text
+
+
+@pytest.mark.parametrize("rows", [(), (made.step(5),)])
+def test_a_run_without_an_epoch_still_has_a_page(tmp_path, rows):
+    page, _, run = write(tmp_path, made.dataset(), rows)
+    assert "has not reached its end: no epoch of 3 complete" in page.text
+    assert "Test accuracy: 10 of 12 images right" in page.text
+    assert (run.path / "plots" / "loss.png").exists() == bool(rows)
+
+
+def test_early_stopping_is_told(tmp_path):
+    rows = (*made.history(2, split="val").rows, made.end(2, 10 / 12))
+    config = TrainConfig(epochs=9, val_fraction=0.1, saving=SavingConfig(patience=1))
+    page, _, _ = write(tmp_path, made.dataset(), rows, config=config)
+    assert "Stopped early, after 2 epochs of 9: 1 epoch brought no better validation accuracy." in page.text
+
+
+def test_other_weights_than_the_final_ones_are_noticed(tmp_path):
+    page, _, _ = write(tmp_path, made.dataset(), (*made.history(3).rows, made.end(3, 0.99)))
+    assert "At the end of the training 99.0 % of the test images were right" in page.text
+
+
+def test_no_mistake_and_no_convolution_are_told(tmp_path):
+    data = made.dataset()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    run = made.run(tmp_path / "run", data, FINISHED)
+    page = Page(reports.write(run, model, data, evaluation=made.evaluation(data)).read_text(encoding="utf-8"))
+    assert "It made no mistake on the 12 test images. It has no convolution" in page.text
+    assert "100 %" in page.text
+    assert not (run.path / "plots" / "mistakes.png").exists()
