@@ -1,5 +1,5 @@
 """The verbs of ``convscope``: one file each, which parses, calls and prints."""
 
-from convscope.cli.main import main
+from convscope.cli.entry import main
 
 __all__ = ["main"]

@@ -2,7 +2,102 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
 
-def main() -> int:
-    """Run the program."""
-    return 2
+from convscope import __version__
+from convscope.errors import ConvscopeError, TrainingInterrupted
+from convscope.naming import unknown_name
+
+DONE, FAILED, WRONG_WORDS, INTERRUPTED = 0, 1, 2, 130
+
+VERBS = {
+    "train": "train a network on images and leave a run folder with a report",
+    "evaluate": "measure a run on test images: accuracy, per class, confusion matrix",
+    "predict": "say what is on your own photographs",
+    "report": "write a run's report.html again",
+    "models": "list the networks that can be trained",
+    "data": "list, fetch and show data sets",
+}
+"""Each verb is a module of this package with ``main(words) -> exit code``; it is imported when it is asked for."""
+
+
+def usage() -> str:
+    """What ``convscope --help`` prints."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {does}" for verb, does in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: convscope VERB ...",
+            "",
+            "Read a convolution, measure a network, train it fast, see inside it, ship it.",
+            "",
+            *lines,
+            "",
+            "Try:   convscope train                  LeNet on handwritten digits, offline, in seconds",
+            "       convscope VERB --help            what a verb takes",
+            "       convscope --version",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and turn what it raises into a sentence on stderr.
+
+    Args:
+        argv: The words after the program's name; None takes the process's own.
+
+    Returns:
+        0 done, 1 the work failed, 2 the words are wrong, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return DONE
+    if words[0] in ("-V", "--version"):
+        print(f"convscope {__version__}")
+        return DONE
+    try:
+        return _run(words[0], words[1:])
+    except TrainingInterrupted as stopped:
+        return _fail(str(stopped), INTERRUPTED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except ConvscopeError as error:
+        return _fail(str(error), FAILED)
+    except ValueError as error:
+        return _fail(str(error), WRONG_WORDS)
+    except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        return _fail(_unexpected(error), FAILED)
+
+
+def _run(verb: str, words: list[str]) -> int:
+    if verb not in VERBS:
+        raise unknown_name("verb", verb, VERBS, hint="convscope --help")
+    code: int = importlib.import_module(f"convscope.cli.{verb}").main(words)
+    sys.stdout.flush()
+    return code
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"convscope: {message}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    """A bug, or a machine in trouble: keep the traceback in a file for whoever mends it."""
+    with tempfile.NamedTemporaryFile("w", prefix="convscope-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    summary = str(error).strip().splitlines()
+    return (
+        f"unexpected {type(error).__name__}: {summary[0] if summary else 'no message'} "
+        f"(this should not happen; the details are in {Path(file.name)})"
+    )

@@ -1,0 +1,103 @@
+"""What every verb shares: how flags are read, and where things are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from convscope import data
+from convscope.errors import DataError
+from convscope.train import Run
+
+T = TypeVar("T")
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag that is off unless it is typed; it has no ``--no-`` form."""
+
+
+def parse(words: Sequence[str], into: type[T], verb: str, *, default: T | None = None) -> T:
+    """Read flags into a dataclass; on wrong words tyro says what was expected and exits with 2.
+
+    Args:
+        words: What was typed after the verb.
+        into: A dataclass whose docstrings are the help.
+        verb: For the usage line.
+        default: Values for what is not typed; None takes the dataclass's own.
+    """
+    description = (into.__doc__ or "").strip()
+    conf = (tyro.conf.OmitArgPrefixes,)
+    if default is None:
+        return tyro.cli(into, args=words, prog=f"convscope {verb}", description=description, config=conf)
+    return tyro.cli(into, args=words, prog=f"convscope {verb}", description=description, config=conf, default=default)
+
+
+def messages() -> Console:
+    """Where progress and messages go: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def results() -> Console:
+    """Where results go: stdout, wide enough not to cut anything when it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_json(value: Any) -> None:
+    """One machine-readable result on stdout."""
+    print(json.dumps(value, indent=2))
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for long work, given as a function of (done, total); it appears with the first call."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=messages(),
+        transient=True,
+    )
+    task = bar.add_task(what, total=None)
+
+    def update(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        bar.stop()
+
+
+def warn_of_skipped(path: Path, reason: str) -> None:
+    """Name a file that was left out."""
+    messages().print(f"skipped {path}: {reason}", style="yellow", markup=False)
+
+
+def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None) -> data.Dataset:
+    """The images that a run was trained on, or others brought to the same size, with a bar while they are read.
+
+    Raises:
+        DataError: The run was trained on images that only its Python program had.
+    """
+    source = dict(run.config["data"]["source"])
+    if name is None and not source:
+        raise DataError(f"{run.path} was trained on images made in memory; name other ones with --data")
+    if data_dir is not None:
+        source["data_dir"] = str(data_dir)
+    if name is not None:
+        return read_images(name, data_dir=data_dir, image_size=run.config["data"]["image_size"][0])
+    return read_images(source.pop("name_or_folder"), **source)
+
+
+def read_images(name: str, **arguments: Any) -> data.Dataset:
+    """``data.load`` with a bar, and skipped files named on stderr."""
+    with progress_bar("reading images") as progress:
+        return data.load(name, progress=progress, on_skip=warn_of_skipped, **arguments)

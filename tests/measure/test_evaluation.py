@@ -1,0 +1,88 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from convscope.data import ImageSet, Preprocess
+from convscope.measure import Evaluation, evaluate, predict
+
+CLASSES = ("cat", "dog", "emu")
+
+
+@st.composite
+def evaluations(draw: st.DrawFn) -> Evaluation:
+    count = draw(st.integers(1, 40))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
+    scores = torch.randn(count, 3, generator=generator)
+    return Evaluation(scores.softmax(1), torch.randint(0, 3, (count,), generator=generator), CLASSES)
+
+
+@given(evaluations())
+def test_numbers_equal_those_counted_by_hand(result):
+    said, true = result.predictions.tolist(), result.labels.tolist()
+    pairs = list(zip(true, said, strict=True))
+    assert result.accuracy == pytest.approx(sum(t == s for t, s in pairs) / len(pairs))
+    assert result.confusion.tolist() == [[pairs.count((t, s)) for s in range(3)] for t in range(3)]
+    for label, score in enumerate(result.per_class):
+        hits, called, are = pairs.count((label, label)), said.count(label), true.count(label)
+        assert score.support == are
+        assert score.precision == pytest.approx(hits / called if called else 0)
+        assert score.recall == pytest.approx(hits / are if are else 0)
+        both = score.precision + score.recall
+        assert score.f1 == pytest.approx(2 * score.precision * score.recall / both if both else 0)
+    expected = F.nll_loss(result.probabilities.double().log(), result.labels)
+    assert result.loss == pytest.approx(expected.item(), rel=1e-6)
+
+
+@given(evaluations())
+def test_mistakes_are_all_wrong_and_the_most_confident_come_first(result):
+    mistakes = result.mistakes(1000)
+    assert len(mistakes) == len(result) - round(result.accuracy * len(result))
+    assert [m.confidence for m in mistakes] == sorted((m.confidence for m in mistakes), reverse=True)
+    for mistake in mistakes:
+        assert mistake.true == CLASSES[result.labels[mistake.index]]
+        assert mistake.said == CLASSES[result.predictions[mistake.index]] != mistake.true
+    assert result.mistakes(2) == mistakes[:2]
+
+
+def test_probabilities_do_not_depend_on_the_batch_and_the_mode_is_put_back():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3))
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.randint(0, 256, (23, 1, 8, 8), dtype=torch.uint8)
+    preprocess = Preprocess((8, 8), (0.5,), (0.2,))
+    one, all_at_once = (predict(model, images, preprocess, batch_size=size) for size in (1, 100))
+    torch.testing.assert_close(one, all_at_once)
+    torch.testing.assert_close(all_at_once.sum(1), torch.ones(23))
+    expected = model.eval()((images.float() / 255 - 0.5) / 0.2).softmax(1)
+    torch.testing.assert_close(all_at_once, expected)
+    model.train()
+    predict(model, images, preprocess)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_model_for_other_classes_is_refused():
+    images = ImageSet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), CLASSES)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    with pytest.raises(ValueError, match="the model gives 4 scores and the images have 3 classes"):
+        evaluate(model, images, Preprocess((8, 8), (0.0,), (1.0,)))
+
+
+def test_to_dict_has_accuracy_first_and_is_json():
+    import json
+
+    result = Evaluation(torch.eye(3), torch.tensor([0, 1, 1]), CLASSES)
+    values = json.loads(json.dumps(result.to_dict()))
+    assert next(iter(values)) == "accuracy"
+    assert values["accuracy"] == pytest.approx(2 / 3)
+    assert values["per_class"][1] == {
+        "name": "dog",
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "support": 2,
+    }
