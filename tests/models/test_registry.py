@@ -1,0 +1,152 @@
+import re
+
+import pytest
+import torch
+
+from convscope import models
+from convscope.models import registry
+
+
+@pytest.fixture
+def empty_table(monkeypatch):
+    monkeypatch.setattr(registry, "_MODELS", {})
+
+
+FACTS = {
+    "description": "nothing",
+    "year": 2026,
+    "paper": "none",
+    "image_size": 8,
+    "min_image_size": 4,
+    "parameters": 0,
+    "macs": 0,
+}
+
+
+def test_every_family_is_there():
+    assert set(models.names()) == {
+        *("lenet", "bn_lenet", "alexnet", "nin", "googlenet", "vgg11_narrow"),
+        *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+        *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+        *("wide_resnet50_2", "resnext50_32x4d", "resnext101_32x8d", "resnext29_32x4d", "preact_resnet18"),
+        *(f"densenet{depth}" for depth in (121, 161, 169, 201)),
+        *(f"regnet_x_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf")),
+        *(f"resnet{depth}_cifar" for depth in (20, 32, 44, 56, 110)),
+        *("wrn_16_4", "wrn_28_10", "wrn_40_4"),
+    }
+
+
+def test_names_stand_in_natural_order():
+    assert models.names("resnet*_cifar") == [f"resnet{n}_cifar" for n in (20, 32, 44, 56, 110)]
+    assert models.names("nothing*") == []
+
+
+def test_options_are_those_of_the_builder():
+    assert models.info("lenet").options == ()
+    assert models.info("vgg16").options == ("dropout", "stem")
+    assert models.info("resnet20_cifar").options == ("shortcut", "stem", "zero_last_norm")
+
+
+def test_a_name_is_given_once(empty_table):
+    @models.register(**FACTS)
+    def mine(*, in_channels, num_classes, image_size):
+        return torch.nn.Identity()
+
+    assert models.info("mine").build is mine
+    with pytest.raises(
+        ValueError, match=r"^model 'mine' is registered twice: by \S*test_registry and \S*test_registry$"
+    ):
+        models.register("mine", **FACTS)(mine)
+
+
+def test_a_builder_can_have_another_name(empty_table):
+    models.register("other", **FACTS)(lambda *, in_channels, num_classes, image_size: torch.nn.Identity())
+    assert models.names() == ["other"]
+    assert models.create("other").spec == models.ModelSpec(
+        "other", {"in_channels": 3, "num_classes": 1000, "image_size": 8}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        (
+            "resnet19",
+            {},
+            ValueError,
+            "unknown model 'resnet19'; did you mean 'resnet18' or 'resnet152' or 'resnet101'?",
+        ),
+        ("lenet", {"dropout": 0.5}, ValueError, "lenet has no option 'dropout'; it has none"),
+        ("vgg11", {"shortcut": "A"}, ValueError, "vgg11 has no option 'shortcut'; it has: dropout, stem"),
+        ("lenet", {"in_channels": 0}, ValueError, "in_channels must be at least 1, got 0"),
+        ("lenet", {"num_classes": -1}, ValueError, "num_classes must be at least 1, got -1"),
+        ("lenet", {"image_size": 28.0}, TypeError, "image_size must be a whole number, got 28.0"),
+        ("lenet", {"num_classes": True}, TypeError, "num_classes must be a whole number, got True"),
+        (
+            "lenet",
+            {"image_size": 11},
+            ValueError,
+            "lenet needs images of at least 12x12 pixels, got image_size=11; enlarge them with --image-size 28",
+        ),
+        ("resnet18", {"stem": "tiny"}, ValueError, "stem must be one of 'auto', 'imagenet', 'small', got 'tiny'"),
+        (
+            "alexnet",
+            {"stem": "imagenet", "image_size": 62},
+            ValueError,
+            "stem='imagenet' needs images of at least 63x63 pixels in this network, got image_size=62; use",
+        ),
+        (
+            "resnet18",
+            {"shortcut": "D"},
+            ValueError,
+            "shortcut must be 'A' (zero-pad), 'B' (project on change) or 'C' (project), got 'D'",
+        ),
+        (
+            "googlenet",
+            {"transform_input": True, "in_channels": 1},
+            ValueError,
+            "transform_input needs in_channels=3, got 1",
+        ),
+    ],
+)
+def test_wrong_words_are_answered(name, arguments, error, message):
+    with pytest.raises(error, match="^" + re.escape(message)):
+        models.create(name, device="meta", **arguments)
+
+
+def test_auto_takes_the_small_stem_up_to_64_pixels():
+    strides = {size: models.create("resnet18", image_size=size, device="meta").conv1.stride[0] for size in (32, 64, 65)}
+    assert strides == {32: 1, 64: 1, 65: 2}
+    assert models.create("resnet18", image_size=32, stem="imagenet", device="meta").conv1.stride == (2, 2)
+    assert models.create("resnet18", image_size=224, stem="small", device="meta").conv1.stride == (1, 1)
+
+
+def test_device_and_dtype_are_no_part_of_the_spec():
+    net = models.create("lenet", device="meta", dtype=torch.float64)
+    assert net.spec == models.ModelSpec("lenet", {"in_channels": 1, "num_classes": 10, "image_size": 28})
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.empty(1).device.type == "cpu"
+
+
+def test_options_reach_the_network():
+    def dropped(name, **options):
+        return {m.p for m in models.create(name, device="meta", **options).modules() if isinstance(m, torch.nn.Dropout)}
+
+    assert dropped("vgg11") == dropped("alexnet") == dropped("nin") == {0.5}
+    assert dropped("googlenet") == {0.2}
+    assert dropped("densenet121") == dropped("wrn_16_4") == {0.0}
+    for name in ("vgg11", "alexnet", "nin", "googlenet", "densenet121", "wrn_16_4"):
+        assert dropped(name, dropout=0.3) == {0.3}
+
+
+@pytest.mark.parametrize("name", ["resnet20_cifar", "resnet18", "resnext29_32x4d", "regnet_x_400mf"])
+def test_zeroed_norms_leave_only_the_shortcuts(name):
+    torch.manual_seed(0)
+    net = models.create(name, num_classes=10, image_size=32, zero_last_norm=True).eval()
+    blocks = [m for m in net.modules() if hasattr(m, "last_norm")]
+    assert blocks
+    for block in blocks:
+        assert not block.last_norm.weight.any()
+    same = next(b for b in blocks if isinstance(getattr(b, "downsample", getattr(b, "proj", None)), torch.nn.Identity))
+    x = torch.randn(1, next(same.parameters()).shape[1], 4, 4)
+    assert torch.equal(same(x), x.relu())
