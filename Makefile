@@ -26,9 +26,10 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e .
 	@touch $@
 
-$(DEV): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing convscope and its development tools into $(VENV) (once) ..."
+$(DEV): pyproject.toml constraints.txt tests/oracles.txt | $(BIN)/python
+	@echo "Installing convscope and its development tools into $(VENV) (once; PyTorch is a large download) ..."
 	@$(INSTALL) -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/oracles.txt
 	@touch $(CORE) $@
 
 demo: $(CORE)
