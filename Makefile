@@ -36,7 +36,7 @@ demo: $(CORE)
 	@$(BIN)/convscope train --model lenet --data digits --out runs/demo --force
 
 test: $(DEV)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 check: $(DEV)
 	@$(BIN)/ruff format --check .

@@ -10,10 +10,13 @@ import statistics
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+PROVIDES = {"opencv-python-headless": "cv2"}  # packages whose module has another name
 
 
 def arguments(description: str | None, **numbers: int) -> argparse.Namespace:
@@ -25,8 +28,8 @@ def arguments(description: str | None, **numbers: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def machine() -> dict[str, Any]:
-    """Hardware and versions; a number without them says little."""
+def machine(*packages: str) -> dict[str, Any]:
+    """Hardware and versions, also of further packages; a number without them says little."""
     import torch
 
     from convscope import __version__
@@ -42,6 +45,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "convscope": __version__,
+        **{package: metadata.version(package) for package in packages if find_spec(PROVIDES.get(package, package))},
     }
 
 
@@ -55,11 +59,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def publish(name: str, result: dict[str, Any], *, as_json: bool) -> None:
-    """Write ``results/NAME.json`` with the machine and the command, and print it when asked."""
+def publish(name: str, result: dict[str, Any], *, as_json: bool, packages: Sequence[str] = ()) -> None:
+    """Write ``results/NAME.json`` with the machine, the versions and the command, and print it when asked."""
     script = Path(sys.argv[0]).name
     command = " ".join(["python", f"benchmarks/{script}", *(word for word in sys.argv[1:] if word != "--json")])
-    document = {"command": command, "machine": machine(), **result}
+    document = {"command": command, "machine": machine(*packages), **result}
     text = json.dumps(document, indent=2)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
