@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside
-        with beside.open("rb") as written:
+        with beside.open("r+b") as written:  # Windows flushes only what is open for writing
             os.fsync(written.fileno())
         beside.replace(path)
     except OSError as error:
@@ -32,8 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
             f"could not write {path}: {error.strerror or error}; what was there before is untouched"
         ) from error
     finally:
-        if beside.exists():
-            beside.unlink()
+        with suppress(OSError):  # the file is litter at worst; the error above is what matters
+            beside.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Names that people type and read: how a wrong one is answered, and how many are put in order."""
+"""What people type and read: how a wrong name is answered, many are put in order, and a time span is said."""
 
 from __future__ import annotations
 
@@ -41,3 +41,18 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") 
     else:
         advice = f"expected one of: {', '.join(known)}." if len(known) <= 12 else "no name is near it."
     return ValueError(f"unknown {kind} {name!r}; {advice}" + (f" See: {hint}" if hint else ""))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Example:
+        >>> duration(0.021), duration(3.21), duration(75), duration(3725)
+        ('21 ms', '3.2 s', '1 min 15 s', '1 h 02 min')
+    """
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"

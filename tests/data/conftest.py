@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convscope.data import packwriter
 from convscope.data.catalog import CATALOG, FASHION_MNIST, IDX_FILES, Content, DataInfo, Published
 
 
@@ -144,3 +145,17 @@ def pictures(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def pets(pictures) -> Path:
     return pictures({"train/cat": [10, 20], "train/dog": [30, 40], "test/dog": [50]})
+
+
+@pytest.fixture
+def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and from then on looking at a picture fails."""
+
+    def forbid() -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("decoded again")
+
+        monkeypatch.setattr(packwriter, "decode", refuse)
+        monkeypatch.setattr(packwriter, "survey", refuse)
+
+    return forbid

@@ -54,8 +54,20 @@ def test_a_training_split_alone_is_split_by_seed(pictures) -> None:
     assert scan.classes == ("a", "b")
 
 
+@pytest.mark.parametrize("beside", ["unlabelled", "metadata/2023", ".cache"])
+def test_a_training_split_beside_other_folders_is_split_by_seed(pictures, beside: str) -> None:
+    root = pictures({"train/a": [1] * 5, "train/b": [2] * 5, beside: [3] * 5})
+    scan = scan_folder(root)
+    assert scan.split_by_seed
+    assert scan.classes == ("a", "b")
+    assert all(path.startswith("train/") for path in paths(scan.train) + paths(scan.test))
+    assert (len(scan.train), len(scan.test)) == (8, 2)
+
+
 def test_trains_among_cars_are_a_class(pictures) -> None:
-    assert scan_folder(pictures({"train": [1, 1], "car": [2, 2]})).classes == ("car", "train")
+    root = pictures({"train": [1, 1], "car": [2, 2]})
+    (root / "train" / "empty").mkdir()
+    assert scan_folder(root).classes == ("car", "train")
 
 
 def test_classes_sort_naturally(pictures) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import tarfile
 from dataclasses import replace
 from hashlib import sha256
@@ -141,9 +142,12 @@ def test_offline_and_missing_says_where_it_looked_and_what_to_type(tiny, tmp_pat
         assert words in message
 
 
-def test_a_data_folder_that_does_not_exist_is_named(tiny, tmp_path: Path) -> None:
+def test_a_data_folder_that_does_not_exist_is_named(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"nowhere does not exist"):
         data.load("tiny", data_dir=tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=re.escape(f"nowhere (relative to {tmp_path}) does not exist")):
+        data.load("tiny", data_dir="nowhere")
 
 
 # damage -----------------------------------------------------------------------------------------------------------

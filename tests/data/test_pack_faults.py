@@ -1,6 +1,8 @@
-"""Packing that is interrupted, meets a full disk, or happens several times at once."""
+"""Packing that is interrupted, meets a full disk, happens several times at once, or is larger than memory."""
 
 import errno
+import json
+import math
 import os
 import threading
 from pathlib import Path
@@ -85,3 +87,43 @@ def test_packs_abandoned_by_killed_processes_are_swept(pets: Path, own_cache: Pa
         os.utime(folder, (stamp, stamp))
     data.load(pets)
     assert [name for name in packs(own_cache) if name.startswith(".")] == [".packing-new"]
+
+
+def test_images_larger_than_memory_are_mapped(pets: Path, own_cache: Path) -> None:
+    data.load(pets)
+    folder = own_cache / "packs" / packs(own_cache)[0]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    side = math.isqrt(8 * memory // 4) + 1  # four training images, eight times as large as memory
+    for split, count in (("train", 4), ("test", 1)):
+        with (folder / f"{split}.images").open("wb") as file:
+            try:
+                file.truncate(count * side * side)  # sparse: takes no space
+            except OSError as error:
+                pytest.skip(f"no sparse file of {count * side * side:,} bytes here: {error}")
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x07")
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"shape": [1, side, side]}))
+    found = packing.open_pack(folder)
+    assert found is not None
+    assert found.train.images.shape == (4, 1, side, side)
+    assert found.train.images[:, 0, -1, -1].tolist() == [0, 0, 0, 7]
+    assert found.test.images[0, 0, -1, -2:].tolist() == [0, 7]
+
+
+def test_a_map_that_the_system_refuses_is_an_error_and_the_pack_stays(
+    pets: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, no_decoding
+) -> None:
+    data.load(pets)
+    before = packs(own_cache)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    no_decoding()
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.np, "memmap", refuse)
+        with pytest.raises(DataError, match=r"cannot be mapped: no address space left; look at `ulimit -v`"):
+            data.load(pets)
+    assert packs(own_cache) == before
+    assert values(data.load(pets).train) == [10, 20, 30, 40]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from convscope import data
-from convscope.data import packwriter
+from convscope.data import packwriter, splitting
 from convscope.errors import DataError
 
 
@@ -22,18 +22,6 @@ def values(images: data.ImageSet) -> list[int]:
     """The one value of each picture that the ``pictures`` fixture wrote."""
     assert (images.images == images.images[:, :, :1, :1]).all()
     return images.images[:, 0, 0, 0].tolist()
-
-
-@pytest.fixture
-def no_decoding(monkeypatch: pytest.MonkeyPatch):
-    def forbid() -> None:
-        def refuse(*_: object, **__: object) -> None:
-            raise AssertionError("decoded again")
-
-        monkeypatch.setattr(packwriter, "decode", refuse)
-        monkeypatch.setattr(packwriter, "survey", refuse)
-
-    return forbid
 
 
 # values -----------------------------------------------------------------------------------------------------------
@@ -85,6 +73,25 @@ def test_one_colour_picture_makes_the_folder_colour(pets: Path) -> None:
     assert found.mean == pytest.approx(tuple(np.array([91, 92, 93]) / 4 / 255))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_can_be_asked_for(pets: Path, channels: int, own_cache: Path, no_decoding) -> None:
+    Image.new("RGB", (6, 6), (200, 100, 0)).save(pets / "train/cat/000.png")
+    found = data.load(pets, channels=channels)
+    red, green, blue = 200, 100, 0
+    first = [round(0.299 * red + 0.587 * green + 0.114 * blue)] if channels == 1 else [red, green, blue]
+    assert found.train.images[:, :, 0, 0].tolist() == [first, [20] * channels, [30] * channels, [40] * channels]
+    assert found.source["channels"] == channels
+    no_decoding()
+    assert torch.equal(data.load(**found.source).train.images, found.train.images)
+    assert len(packs(own_cache)) == 1
+
+
+def test_grey_pictures_can_be_made_colour_and_stay_grey_by_default(pets: Path) -> None:
+    assert data.load(pets, channels=3).train.images.shape == (4, 3, 6, 6)
+    assert data.load(pets).train.images.shape == (4, 1, 6, 6)
+    assert "channels" not in data.load(pets).source
+
+
 def test_the_default_size_is_the_median_short_side_at_most_64(pictures) -> None:
     root = pictures({"train/a": [1], "test/a": [2]}, size=(9, 20))
     pictures({"train/b": [1]}, size=(30, 11))
@@ -106,10 +113,20 @@ def test_a_split_by_seed_is_loaded_again_from_its_source(pictures) -> None:
     assert values(data.load(root, test_fraction=0.25, seed=6).test) != values(found.test)
 
 
-def test_images_are_a_private_memory_map(pets: Path) -> None:
-    first = data.load(pets)
-    first.train.images.zero_()
-    assert values(data.load(pets).train) == [10, 20, 30, 40]
+def test_nothing_here_writes_into_the_read_only_map(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it otherwise, this test would end the process."""
+    found = data.load(pets)
+    found.train.take(torch.tensor([0, 1])).images.zero_()
+    for limit in (splitting.IN_MEMORY_BYTES, 0):
+        monkeypatch.setattr(splitting, "IN_MEMORY_BYTES", limit)
+        for part in data.hold_out(found.train, 0.5, seed=0):
+            part.images.zero_()
+    for seed in (None, 0):
+        for x, _ in data.Loader(found.train, data.Preprocess.of(found), batch_size=3, shuffle_seed=seed).batches():
+            x.zero_()
+    data.fingerprint(found)
+    data.mean_std(found.train.images)
+    assert values(found.train) == values(data.load(pets).train) == [10, 20, 30, 40]
 
 
 # what cannot be read ----------------------------------------------------------------------------------------------
@@ -182,6 +199,21 @@ def test_the_second_load_decodes_nothing(pets: Path, own_cache: Path, no_decodin
     assert len(packs(own_cache)) == 1
 
 
+def test_the_source_of_a_folder_names_the_pack_that_is_there(
+    pets: Path, pictures, own_cache: Path, no_decoding
+) -> None:
+    for root in (pets, pictures({"a": [1, 2], "b": [3, 4]}, root="flat")):
+        found = data.load(root)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(packwriter, "decode", None)  # to call it fails
+            patch.setattr(packwriter, "survey", None)
+            again = data.load(**found.source)
+            data.load(root, channels=1, image_size=6)
+        assert torch.equal(again.train.images, found.train.images)
+        assert again.source == found.source
+    assert len(packs(own_cache)) == 2
+
+
 def change_time(root: Path) -> None:
     path = root / "train/cat/000.png"
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
@@ -249,30 +281,3 @@ def test_a_pack_of_another_format_is_made_again(pets: Path, own_cache: Path) -> 
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps(meta | {"format": meta["format"] - 1}))
     assert values(data.load(pets).train) == [10, 20, 30, 40]
-
-
-# arguments --------------------------------------------------------------------------------------------------------
-
-
-def test_a_path_that_does_not_exist_and_a_name_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for path in ("./mnist", "some/where", str(tmp_path / "x"), "~/surely/not/there", Path("digitz")):
-        with pytest.raises(DataError, match="no such folder"):
-            data.load(path)
-    with pytest.raises(ValueError, match="did you mean 'digits'"):
-        data.load("digitz")
-
-
-def test_a_name_wins_over_a_folder_and_a_path_does_not(pictures, tmp_path: Path, monkeypatch) -> None:
-    pictures({"a": [1, 2], "b": [3, 4]}, root="digits")
-    monkeypatch.chdir(tmp_path)
-    assert len(data.load("digits").train) == 1438
-    assert len(data.load("./digits").train) == 2
-    assert len(data.load(Path("digits")).train) == 2
-
-
-def test_numbers_are_checked(pets: Path, pictures) -> None:
-    with pytest.raises(ValueError, match="image_size must be positive, got 0"):
-        data.load(pets, image_size=0)
-    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
-        data.load(pictures({"a": [1, 2], "b": [3, 4]}, root="flat"), test_fraction=1)

@@ -1,3 +1,4 @@
+import tempfile
 from collections import Counter
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convscope.data import ImageSet, hold_out, splitting, stratified
+from convscope.errors import DataError
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.floats(0.01, 0.99), st.integers(0, 2**40))
@@ -78,6 +80,20 @@ def test_holding_out_keeps_images_and_labels_together(limit: int, monkeypatch: p
         assert torch.equal(part.images, images[index])
         assert torch.equal(part.labels, labels[index])
         assert part.classes == whole.classes
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit on the size of files stands in for a disk: writing fails in the same place."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(splitting, "IN_MEMORY_BYTES", 0)
+    whole = ImageSet(torch.zeros(100, 3, 64, 64, dtype=torch.uint8), torch.arange(100) % 2, ("a", "b"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=f"takes 983,040 bytes in {tempfile.gettempdir()}, .* TMPDIR"):
+            hold_out(whole, 0.2, seed=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_nothing_to_hold_out_is_an_error() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from convscope.data import ImageSet, fingerprint, mean_std, statistics
+from convscope.data import Dataset, ImageSet, fingerprint, mean_std, statistics
 
 
 @given(arrays(np.uint8, st.tuples(*(st.integers(1, 5),) * 4)), st.sampled_from([1, 7, 1 << 20]))
@@ -58,6 +58,16 @@ def test_changes_are_noticed() -> None:
         ImageSet(base.images.flip(0), base.labels.flip(0), base.classes),
     ]
     assert len({fingerprint(variant) for variant in [base, *variants]}) == 1 + len(variants)
+
+
+def test_the_fingerprint_of_a_data_set_sees_both_splits() -> None:
+    def pair(train: ImageSet, test: ImageSet) -> str:
+        return fingerprint(Dataset("pair", train, test, (0.5,) * 3, (0.5,) * 3))
+
+    assert pair(some(), some(30, seed=1)) == pair(some(), some(30, seed=1))
+    assert len(pair(some(), some(30, seed=1))) == 32
+    others = [(some(seed=2), some(30, seed=1)), (some(), some(30, seed=2)), (some(30, seed=1), some())]
+    assert len({pair(some(), some(30, seed=1)), *(pair(*other) for other in others)}) == 4
 
 
 def test_a_million_mapped_images_take_milliseconds(tmp_path: Path) -> None:

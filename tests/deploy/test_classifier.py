@@ -73,7 +73,7 @@ def test_what_cannot_be_made_again_says_so(run, tmp_path):
     ):
         make_model(mine)
     assert restore_model(mine, model=own) is own
-    config = {**run.config, "model": {"name": "lenet-9000", "arguments": {}}}
+    config = {**run.config, "model": {**run.config["model"], "name": "lenet-9000"}}
     write_json(tmp_path / "own" / "config.json", config)
     with pytest.raises(RunError, match="names a network that cannot be made: unknown model 'lenet-9000'"):
         make_model(Run.open(tmp_path / "own"))

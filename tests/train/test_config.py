@@ -13,6 +13,7 @@ from convscope.train import (
     find_device,
     recipe,
 )
+from convscope.train.plan import make_plan
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,12 @@ from convscope.train import (
         (lambda: OptimizerConfig(momentum=1.0), "--momentum must be in 0 <= momentum < 1, got 1.0"),
         (lambda: OptimizerConfig(weight_decay=-1), "--weight-decay must be at least 0, got -1"),
         (lambda: ExecutionConfig(log_interval=0), "--log-interval must be at least 1, got 0"),
+        (lambda: TrainConfig(seed=2**63), "--seed must be below 2^63, got 9223372036854775808"),
+        (
+            lambda: TrainConfig(epochs=2, schedule=ScheduleConfig(sched="cosine", warmup_epochs=2)),
+            "--warmup-epochs must",
+        ),
+        (lambda: make_plan(ExecutionConfig(threads=100_000)), "--threads must be at most"),
         (lambda: ScheduleConfig(warmup_epochs=1), "--warmup-epochs goes with --sched constant or cosine"),
         (lambda: TrainConfig(saving=SavingConfig(keep="best")), "--keep best chooses by a validation split"),
         (lambda: TrainConfig(saving=SavingConfig(patience=2)), "--patience chooses by a validation split"),

@@ -10,7 +10,17 @@ from torch import nn
 
 from convscope.data import Dataset
 from convscope.errors import RunError, TrainingInterrupted
-from convscope.train import ExecutionConfig, Logged, OptimizerConfig, Run, TrainConfig, Trainer
+from convscope.train import (
+    ExecutionConfig,
+    Finished,
+    History,
+    Logged,
+    OptimizerConfig,
+    Run,
+    SavingConfig,
+    TrainConfig,
+    Trainer,
+)
 
 CONFIG = TrainConfig(epochs=4, batch_size=32, execution=ExecutionConfig(log_interval=3))
 TIMES = {"train_seconds", "test_seconds", "images_per_second", "seconds", "peak_memory_bytes"}
@@ -46,6 +56,9 @@ def test_a_stopped_and_resumed_run_is_bit_identical_to_one_never_stopped(tmp_pat
     assert numbers(resumed) == numbers(expected)
     for name, value in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
+    for ours, theirs in zip(resumed.history.of("epoch"), expected.history.of("epoch"), strict=True):
+        assert 0.02 < ours.values["images_per_second"] / theirs.values["images_per_second"] < 50
+    assert len(resumed.environment["resumed"]) == 1
     assert (resumed.path / "model.safetensors").read_bytes() == (expected.path / "model.safetensors").read_bytes()
 
 
@@ -71,10 +84,14 @@ def test_what_cannot_go_on_says_so(tmp_path, dataset):
     run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
     with pytest.raises(RunError, match="is complete: nothing is left to train"):
         Trainer.resume(run.path, build(), dataset)
-    other = Dataset("stripes", dataset.test, dataset.train, dataset.mean, dataset.std)
-    run.rewrite_history(type(run.history)(run.history.rows[:3]))
+    other = Dataset("stripes", dataset.train, dataset.train, dataset.mean, dataset.std)
+    whole = run.history.rows
+    run.rewrite_history(History(whole[:3]))
     with pytest.raises(RunError, match="was trained on other images than 'stripes' holds now"):
         Trainer.resume(run.path, build(), other)
+    with pytest.raises(RunError, match=r"metrics\.jsonl has 3 rows and the checkpoint counts on 15: the file was cut"):
+        Trainer.resume(run.path, build(), dataset)
+    run.rewrite_history(History(whole[:-1]))
     checkpoint = run.path / "checkpoint" / "trainer.pt"
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: len(content) // 2])
@@ -92,7 +109,7 @@ class Bomb:
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, dataset, capsys):
     run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
-    run.rewrite_history(type(run.history)(()))
+    run.rewrite_history(History(()))
     torch.save({"model": Bomb()}, run.path / "checkpoint" / "trainer.pt")
     with pytest.raises(RunError, match="was not opened"):
         Trainer.resume(run.path, build(), dataset)
@@ -129,3 +146,37 @@ def test_a_kill_in_the_middle_of_saving_leaves_a_whole_file(tmp_path):
         weights = load_file(tmp_path / "model.safetensors")["w"]
         assert len(weights) == 300_000
         assert (weights == weights[0]).all()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, dataset):
+    run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    run.rewrite_history(History(run.history.rows[:-1] * 2))
+    with pytest.raises(RunError, match=r"the checkpoint in .*run is not of this network: Error"):
+        Trainer.resume(run.path, other, dataset)
+
+
+def test_a_patient_run_resumed_after_its_last_epoch_does_not_train_another(tmp_path, dataset):
+    """Killed between the last epoch and the end."""
+    config = TrainConfig(
+        epochs=50, val_fraction=0.2, optimizer=OptimizerConfig(lr=1e-9), saving=SavingConfig(patience=2)
+    )
+
+    class Died(Exception):
+        pass
+
+    def die(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "end":
+            raise Died
+
+    with pytest.raises(Died):
+        Trainer(config, listeners=[die]).fit(build(), dataset, out=tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    epochs = run.history.of("epoch")
+    run.rewrite_history(History(run.history.rows[:-1]))
+    (run.path / "model.safetensors").unlink()
+    heard = []
+    Trainer.resume(run.path, build(), dataset, listeners=[heard.append])
+    assert run.history.of("epoch") == epochs
+    assert heard[-1] == Finished("patience")
+    run.load_weights(build())

@@ -31,7 +31,7 @@ def test_weights_tell_what_they_are_of(run, model):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda file: file.unlink(), r"model\.safetensors is missing; train again, or go on with: convscope train"),
+        (lambda file: file.unlink(), r"model\.safetensors is missing: train again"),
         (lambda file: file.write_bytes(pickle.dumps({"w": 1})), "pickled weights are refused"),
         (lambda file: torch.save({"w": torch.zeros(1)}, file), "pickled weights are refused"),
         (lambda file: file.write_bytes(file.read_bytes()[:-9]), "is not a whole safetensors file"),
@@ -49,6 +49,27 @@ def test_weights_that_cannot_be_used_are_refused_by_name(run, model, damage, mes
     with pytest.raises(RunError, match=message):
         run.load_weights(model)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda config: config.update(data=None),
+        lambda config: config["data"].pop("classes"),
+        lambda config: config["data"].update(classes=["only", 1, "name"]),
+        lambda config: config["data"].update(image_size=[8]),
+        lambda config: config.update(input={}),
+        lambda config: config["input"].update(std=[0.0]),
+        lambda config: config["model"].update(name="lenet"),
+        lambda config: config["model"].update(name="lenet", arguments={"num_classes": 77}),
+    ],
+)
+def test_a_damaged_config_is_called_damaged(run, damage):
+    config = json.loads((run.path / "config.json").read_text())
+    damage(config)
+    write_json(run.path / "config.json", config)
+    with pytest.raises(RunError, match=r"config\.json is damaged: "):
+        Run.open(run.path)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +102,12 @@ def test_a_last_line_cut_off_is_left_out_and_a_damaged_middle_is_named(run):
     whole = path.read_text()
     path.write_text(whole + '{"kind": "ep')
     assert len(run.history.rows) == len(whole.splitlines())
-    path.write_text("nonsense\n" + whole)
-    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged in line 1"):
+    for wrong in ("nonsense", "null", '{"kind": "epoch"}'):
+        path.write_text(wrong + "\n" + whole)
+        with pytest.raises(RunError, match=r"metrics\.jsonl is damaged in line 1"):
+            run.history  # noqa: B018
+    path.write_bytes(b"\xff\xfe" + whole.encode())
+    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged: 'utf-8' codec"):
         run.history  # noqa: B018
 
 

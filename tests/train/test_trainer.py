@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convscope.data import Dataset
+from convscope.data import Dataset, epoch_order
 from convscope.errors import RunError, TrainingDiverged
 from convscope.measure import evaluate
 from convscope.train import (
+    Classification,
     ExecutionConfig,
     Finished,
     Logged,
@@ -22,6 +23,8 @@ from convscope.train import (
     TrainConfig,
     Trainer,
 )
+from convscope.train.folder import locked, next_free
+from convscope.train.watch import LossWatch
 
 QUICK = TrainConfig(epochs=4, batch_size=32, execution=ExecutionConfig(log_interval=3))
 
@@ -65,8 +68,7 @@ def test_the_loop_equals_a_loop_written_by_hand(tmp_path, dataset):
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9)
     losses = []
     for epoch in range(2):
-        order = torch.randperm(240, generator=torch.Generator().manual_seed(epoch))
-        for rows in order.split(50):
+        for rows in epoch_order(240, 0, epoch).split(50):
             x = (dataset.train.images[rows].float() / 255 - 0.22) / 0.19
             loss = F.cross_entropy(theirs(x), dataset.train.labels[rows], label_smoothing=0.1)
             optimizer.zero_grad()
@@ -106,7 +108,7 @@ def test_validation_images_are_never_learned_from_and_choose_the_kept_weights(tm
     )
     first_best = next(r for r in epochs if r.values["val_accuracy"] == best.values["val_accuracy"])
     saved = torch.load(run.path / "checkpoint" / "trainer.pt", weights_only=True)
-    assert saved["best"] == {"accuracy": best.values["val_accuracy"], "epoch": first_best.epoch}
+    assert saved["best"] == {"score": best.values["val_accuracy"], "epoch": first_best.epoch}
 
 
 def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path, dataset):
@@ -241,3 +243,64 @@ def test_the_data_set_is_not_changed(tmp_path, model, dataset):
     before = dataset.train.images.clone()
     Trainer(QUICK).fit(model, Dataset(dataset.name, dataset.train, dataset.test, (0.2,), (0.2,)), out=tmp_path / "run")
     assert torch.equal(dataset.train.images, before)
+
+
+def test_without_accuracy_the_loss_chooses(tmp_path, dataset):
+    class OnlyLoss(Classification):
+        def evaluation(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
+            outcome = super().evaluation(model, inputs, targets)
+            return outcome._replace(sums={"loss": outcome.sums["loss"]})
+
+    config = TrainConfig(
+        epochs=12,
+        val_fraction=0.2,
+        optimizer=OptimizerConfig(lr=0.3),
+        saving=SavingConfig(keep="best", patience=4),
+    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    run = Trainer(config, objective=OnlyLoss()).fit(net, dataset, out=tmp_path / "run")
+    losses = [row.values["val_loss"] for row in run.history.of("epoch")]
+    saved = torch.load(run.path / "checkpoint" / "trainer.pt", weights_only=True)
+    assert saved["best"] == {"score": -min(losses), "epoch": losses.index(min(losses)) + 1}
+
+
+def test_two_runs_never_share_a_folder(tmp_path, model, dataset):
+    run = Trainer(QUICK).fit(model, dataset, out=tmp_path / "run")
+    with locked(run.path):
+        with pytest.raises(RunError, match=r"another process is training in .*run; wait for it"):
+            Trainer(QUICK).fit(model, dataset, out=run.path, overwrite=True)
+        with pytest.raises(RunError, match="another process is training in"):
+            Trainer.resume(run.path, model, dataset)
+    assert Run.open(run.path).history.of("end")
+    assert next_free(tmp_path, "sweep") != next_free(tmp_path, "sweep")
+
+
+def test_the_first_bad_loss_is_named_however_late_it_is_looked_at(tmp_path, dataset, monkeypatch):
+    """As on an accelerator, where losses are read with the logging and not before."""
+
+    def late(every: int) -> LossWatch:
+        return LossWatch(50)
+
+    monkeypatch.setattr("convscope.train.loop.LossWatch", late)
+    with pytest.raises(TrainingDiverged) as at_the_end:
+        Trainer(QUICK).fit(Explodes(after=2), dataset, out=tmp_path / "late")
+    monkeypatch.undo()
+    with pytest.raises(TrainingDiverged) as at_once:
+        Trainer(QUICK).fit(Explodes(after=2), dataset, out=tmp_path / "soon")
+    late_words, soon_words = str(at_the_end.value), str(at_once.value)
+    assert "nan at step 3 (epoch 1, learning rate" in soon_words
+    assert late_words.replace("late", "soon") == soon_words
+
+
+def test_a_batch_of_one_before_a_batch_norm_is_refused(tmp_path, dataset):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3))
+    config = TrainConfig(batch_size=239)
+    with pytest.raises(ValueError, match=r"--batch-size 239 leaves one image alone .* try --batch-size 238"):
+        Trainer(config).fit(net, dataset, out=tmp_path / "run")
+
+
+def test_an_epoch_row_has_the_rate_of_its_last_step(tmp_path, model, dataset):
+    config = TrainConfig(epochs=2, batch_size=80, execution=ExecutionConfig(log_interval=1))
+    run = Trainer(config).fit(model, dataset, out=tmp_path / "run")
+    steps = {row.step: row.values["lr"] for row in run.history.of("step")}
+    assert all(row.values["lr"] == steps[row.step] for row in run.history.of("epoch"))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,9 +40,9 @@ def decode(source: str | Path | BinaryIO, *, image_size: int | tuple[int, int], 
 
     The EXIF orientation is applied, the picture scaled until it covers the size, and the rest cut off evenly on both
     sides. Scaling is bicubic and averages over every source pixel. Transparent pixels are laid on white. 16-bit grey
-    is scaled to 8 bits, not clipped; floating-point values in 0..1 or 0..255 keep that range, any other range is
-    stretched. Colours are taken as stored: embedded colour profiles are not applied. Of an animation the first frame
-    is read.
+    is scaled to 8 bits, not clipped; 32-bit whole numbers in 0..255 or 0..65535 and floating-point values in 0..1 or
+    0..255 keep that range, any other range is stretched. Colours are taken as stored: embedded colour profiles are
+    not applied. Of an animation the first frame is read.
 
     Args:
         source: A file name, or a file open for reading bytes.
@@ -65,7 +69,8 @@ def decode(source: str | Path | BinaryIO, *, image_size: int | tuple[int, int], 
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
     try:
-        small = _read(source, width, height, channels)
+        with pillow_warnings():
+            small = _read(source, width, height, channels)
     except DataError as error:
         raise DataError(f"{_name(source)} {error}") from error
     except Exception as error:  # a hostile file can make a decoder raise anything; for the caller it is one thing
@@ -81,12 +86,24 @@ def survey(source: str | Path | BinaryIO) -> tuple[bool, int]:
         DataError: As ``decode``, as far as the header shows it.
     """
     try:
-        with _open(source) as picture:
+        with pillow_warnings(), _open(source) as picture:
             return picture.mode in GREY_MODES or _has_grey_palette(picture), min(picture.size)
     except DataError as error:
         raise DataError(f"{_name(source)} {error}") from error
     except Exception as error:  # as in decode
         raise DataError(f"{_name(source)} cannot be read as a picture: {_reason(error)}") from error
+
+
+@contextmanager
+def pillow_warnings() -> Iterator[None]:
+    """Make suspicion of a bomb an error, and drop remarks on broken notes inside readable pictures."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # filters belong to the whole process, and two threads would restore each other's
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
 
 
 def _has_grey_palette(picture: Image.Image) -> bool:
@@ -162,13 +179,12 @@ def _eight_bit(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     if not np.isfinite(wide).all():
         raise DataError("cannot be read as a picture: it holds NaN or infinite values")
     low, high = wide.min(), wide.max()
-    whole = np.issubdtype(values.dtype, np.integer)
-    if low >= 0 and whole and high <= 65_535:
-        wide /= 257  # 65535 = 255 * 257
-    elif low >= 0 and not whole and high <= 1:
-        wide *= 255
-    elif not (low >= 0 and not whole and high <= 255):
-        wide = (wide - low) * (255 / ((high - low) or 1))
+    if not np.issubdtype(values.dtype, np.integer):
+        whites: tuple[int, ...] = (1, 255)
+    else:
+        whites = (65_535,) if values.dtype.itemsize == 2 else (255, 65_535)
+    white = next((value for value in whites if low >= 0 and high <= value), None)  # None: no usual range
+    wide = (wide - low) * (255 / ((high - low) or 1)) if white is None else wide * (255 / white)
     return np.rint(wide).astype(np.uint8)
 
 

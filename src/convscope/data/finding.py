@@ -21,6 +21,11 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     return Path(cache_dir).expanduser() if cache_dir else Path(pooch.os_cache("convscope"))
 
 
+def whereabouts(path: Path) -> str:
+    """A path as it was given, for a message; a relative one with the folder that it starts from."""
+    return str(path) if path.is_absolute() else f"{path} (relative to {Path.cwd()})"
+
+
 def get(
     name: str,
     *,
@@ -105,7 +110,9 @@ def _roots(data_dir: str | Path | None, store: Path) -> list[Path]:
     if data_dir is not None:
         given = Path(data_dir).expanduser()
         if not given.is_dir():
-            raise DataError(f"the data folder {given} does not exist; give the folder that holds the files")
+            raise DataError(
+                f"the data folder {whereabouts(given)} does not exist; give the folder that holds the files"
+            )
         roots.insert(0, given)
     return roots
 

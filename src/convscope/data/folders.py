@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from convscope.data.finding import whereabouts
 from convscope.data.splitting import stratified
 from convscope.errors import DataError
 from convscope.naming import natural_key
@@ -70,7 +71,7 @@ class FolderScan:
         classes: Class names in natural order, fixed by the training split.
         train: Pictures to learn from.
         test: Pictures to judge by.
-        split_by_seed: True when the folder has no split of its own.
+        split_by_seed: True when the folder has no test split of its own.
     """
 
     root: Path
@@ -85,11 +86,12 @@ def scan_folder(root: str | Path, *, test_fraction: float = 0.2, seed: int = 0) 
 
     Pictures may lie deeper below their class. Hidden files and folders and files that are no pictures by name are
     passed over, and so are classes without any. Beside ``train`` the first of ``test``, ``testing``, ``val``,
-    ``valid`` and ``validation`` that exists is the test split; others are left alone.
+    ``valid`` and ``validation`` that exists is the test split; others are left alone. A ``train`` with
+    pictures in class folders is the training split also without any of them; test pictures are then held out of it.
 
     Args:
         root: The folder.
-        test_fraction: Share of each class to hold out where the folder has no split of its own.
+        test_fraction: Share of each class to hold out where the folder has no test split of its own.
         seed: Which share.
 
     Returns:
@@ -102,12 +104,13 @@ def scan_folder(root: str | Path, *, test_fraction: float = 0.2, seed: int = 0) 
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DataError(f"{root} is {'a file, not a folder' if root.exists() else 'not there: no such folder'}")
+        fault = "a file, not a folder" if root.exists() else "not there: no such folder"
+        raise DataError(f"{whereabouts(root)} is {fault}")
     root = root.resolve()
     folders = _subfolders(root)
     train_folder, test_folder = _pick(folders, TRAIN_NAMES), _pick(folders, TEST_NAMES)
-    if train_folder and (test_folder or len(folders) == 1):
-        train = _pictures_by_class(root, root / train_folder)
+    train = _pictures_by_class(root, root / train_folder) if train_folder else {}
+    if train or (train_folder and test_folder):
         test = _pictures_by_class(root, root / test_folder) if test_folder else None
     else:
         train, test = _pictures_by_class(root, root), None

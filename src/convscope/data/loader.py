@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +14,31 @@ from convscope.data.types import ImageSet
 RESIDENT_BYTES = 4 << 30  # a data set up to this size is moved to the accelerator whole, as bytes
 
 
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order in which an epoch visits its images: a function of the arguments alone, on every platform.
+
+    Args:
+        count: Number of images, ``N``.
+        seed: Not negative, however large.
+        epoch: From 0.
+
+    Returns:
+        Every position once, ``(N,)``, int64.
+
+    Raises:
+        ValueError: ``seed`` or ``epoch`` is negative.
+
+    Example:
+        >>> epoch_order(6, seed=0, epoch=0).tolist()
+        [3, 4, 5, 2, 1, 0]
+    """
+    if min(seed, epoch) < 0:
+        raise ValueError(f"seed and epoch must not be negative, got {seed} and {epoch}")
+    digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)  # 63 bits: in range for any seed
+    return torch.randperm(count, generator=generator)
+
+
 class Loader:
     """Batches of an ``ImageSet``, ready for a network.
 
@@ -21,7 +47,7 @@ class Loader:
         preprocess: Bytes to floats, applied to a whole batch on ``device``.
         batch_size: Images in a batch; the last batch holds what is left.
         device: Where batches are wanted.
-        shuffle_seed: The order of epoch ``e`` is a function of this seed and ``e`` alone; None keeps stored order.
+        shuffle_seed: Epoch ``e`` comes in ``epoch_order(N, shuffle_seed, e)``; None keeps stored order.
 
     Raises:
         ValueError: ``batch_size`` is not positive.
@@ -71,5 +97,4 @@ class Loader:
     def _order(self, epoch: int) -> Tensor | None:
         if self.shuffle_seed is None:
             return None
-        generator = torch.Generator().manual_seed((self.shuffle_seed << 20) + epoch)  # 2^20 epochs for each seed
-        return torch.randperm(len(self._labels), generator=generator).to(self._images.device)
+        return epoch_order(len(self._labels), self.shuffle_seed, epoch).to(self._images.device)

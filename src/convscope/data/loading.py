@@ -25,6 +25,7 @@ def load(
     data_dir: str | Path | None = None,
     download: bool = True,
     image_size: int | None = None,
+    channels: int | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
     strict: bool = False,
@@ -44,10 +45,12 @@ def load(
     Args:
         name_or_folder: One of ``names()``, or a folder.
         data_dir: Where the files of a named data set are looked for first; then in the folder named by the environment
-            variable ``CONVSCOPE_DATA``, then in the cache.
+            variable ``CONVSCOPE_DATA``, then in the cache. Refused for what has no such files.
         download: False never touches the network. Named data sets only.
         image_size: Side in pixels to which a folder's pictures are cut; None means the median of their short sides, at
             most 64. Folders only, as all that follow up to ``on_skip``.
+        channels: 1 makes a folder's pictures grey, 3 makes them colour; None means grey if every one is. A named data
+            set has its own, and other ones are refused.
         test_fraction: Share of each class to hold out where the folder has no test split, in 0..1.
         seed: Which share. Not the seed of training: the same test images for every training seed.
         strict: Stop at the first picture that cannot be read.
@@ -61,18 +64,25 @@ def load(
         The data set; its ``source`` holds the arguments that load it again.
 
     Raises:
-        ValueError: No data set has this name and no folder either, or a number is out of range.
+        ValueError: No data set has this name and no folder either, a number is out of range, or ``data_dir`` or
+            ``channels`` does not go with the data set.
         DataError: Files are missing, damaged or not laid out as expected; the message says what to type.
 
     Example:
         >>> load("digits").train
         ImageSet(1,438 images, 1x8x8, 10 classes)
     """
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
     if isinstance(name_or_folder, str) and name_or_folder in CATALOG:
-        return _load_name(CATALOG[name_or_folder], data_dir, cache_dir, download, progress)
+        return _load_name(CATALOG[name_or_folder], channels, data_dir, cache_dir, download, progress)
+    if name_or_folder == "":
+        raise ValueError("expected a data set or a folder, got an empty name; `convscope data list` shows the names")
     folder = Path(name_or_folder).expanduser()
     if not folder.exists() and not _looks_like_path(name_or_folder):
         info(str(name_or_folder))  # raises, with the nearest names
+    if data_dir is not None:
+        raise ValueError(f"{folder}: a folder of pictures is read where it is; leave out --data-dir")
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be positive, got {image_size}")
     scan = scan_folder(folder, test_fraction=test_fraction, seed=seed)
@@ -80,12 +90,15 @@ def load(
         scan,
         cache_folder(cache_dir) / "packs",
         image_size=image_size,
+        channels=channels,
         variant=f"{test_fraction} {seed}" if scan.split_by_seed else "",
         strict=strict,
         progress=progress,
     )
     _report([(scan.root / path, reason) for path, reason in pack.meta.skipped], scan.root, on_skip)
     source: dict[str, Any] = {"name_or_folder": str(scan.root), "image_size": pack.meta.shape[-1]}
+    if channels is not None:
+        source["channels"] = channels
     if scan.split_by_seed:
         source |= {"test_fraction": test_fraction, "seed": seed}
     if cache_dir is not None:
@@ -95,13 +108,19 @@ def load(
 
 def _load_name(
     entry: DataInfo,
+    channels: int | None,
     data_dir: str | Path | None,
     cache_dir: str | Path | None,
     download: bool,
     progress: Callable[[int, int], None] | None,
 ) -> Dataset:
+    own = entry.image_shape[0]
+    if channels not in (None, own):
+        raise ValueError(f"{entry.name} has {own} channel{'s' * (own > 1)}, not {channels}; only folders are converted")
     source: dict[str, Any] = {"name_or_folder": entry.name}
     if entry.form == "embedded":
+        if data_dir is not None:
+            raise ValueError(f"{entry.name} comes with scikit-learn and has no files; leave out --data-dir")
         train, test = digits()
     else:
         _, contents = obtain(entry, data_dir=data_dir, cache_dir=cache_dir, download=download, progress=progress)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import math
 import shutil
 import time
 import uuid
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +41,7 @@ def open_or_pack(
     packs: Path,
     *,
     image_size: int | None,
+    channels: int | None = None,
     variant: str = "",
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -49,6 +52,7 @@ def open_or_pack(
         scan: The pictures.
         packs: Where packs are kept.
         image_size: Side in pixels; None means the median short side of the pictures, at most 64.
+        channels: 1 or 3; None means 1 when every picture is grey, and 3 otherwise.
         variant: Further settings that choose among packs of the same folder.
         strict: Stop at the first picture that cannot be read, instead of leaving it out.
         progress: Called with steps done and steps in all: two for each picture, its header and its pixels.
@@ -56,14 +60,21 @@ def open_or_pack(
     Raises:
         DataError: A picture is unreadable and ``strict``; a class or a split has no readable picture; no space left.
     """
-    slot = _hash(str(scan.root), str(image_size), variant)
-    splits = ("\0".join(split.entries) for split in (scan.train, scan.test))
-    folder = packs / f"{slot}-{_hash(str(FORMAT), repr(scan.classes), *splits)}"
-    pack = open_pack(folder)
+
+    def slot(size: int | None, colours: int | None) -> str:
+        return _hash(str(scan.root), str(size), str(colours), variant)
+
+    contents = _hash(str(FORMAT), repr(scan.classes), *("\0".join(split.entries) for split in (scan.train, scan.test)))
+    # What was packed without naming a size or channels serves whoever names those that it has.
+    choices = itertools.product(dict.fromkeys((image_size, None)), dict.fromkeys((channels, None)))
+    opened = (open_pack(packs / f"{slot(*choice)}-{contents}") for choice in choices)
+    pack = next((pack for pack in opened if pack and _fits(pack.meta, image_size, channels)), None)
     if pack is None:
+        own = slot(image_size, channels)
+        folder = packs / f"{own}-{contents}"
         shutil.rmtree(folder, ignore_errors=True)  # damaged, if there at all
-        pack = _make(scan, folder, image_size, strict, progress)
-        for stale in packs.glob(f"{slot}-*"):
+        pack = _make(scan, folder, image_size=image_size, channels=channels, strict=strict, progress=progress)
+        for stale in packs.glob(f"{own}-*"):
             if stale != folder:
                 shutil.rmtree(stale, ignore_errors=True)
     if strict and pack.meta.skipped:
@@ -72,19 +83,37 @@ def open_or_pack(
 
 
 def open_pack(folder: Path) -> Pack | None:
-    """Map a pack into memory; None when it is not there or not whole."""
+    """Map a pack into memory; None when it is not there or not whole.
+
+    Raises:
+        DataError: It is whole, but the system refuses to map it.
+    """
     try:
         values: dict[str, Any] = json.loads((folder / "meta.json").read_text("utf-8"))
         if values.get("format") != FORMAT:
             return None
         meta = PackMeta(**{name: _tuples(value) for name, value in values.items()})
         return Pack(meta, _map(folder, "train", meta.train, meta), _map(folder, "test", meta.test, meta))
-    except (OSError, ValueError, TypeError, RuntimeError):
-        return None  # whatever is wrong with it, it is made again
+    except (OSError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # making it again would not help
+            raise DataError(
+                f"the packed images in {folder} cannot be mapped: no address space left; look at `ulimit -v`"
+            ) from error
+        return None  # whatever else is wrong with it, it is made again
+
+
+def _fits(meta: PackMeta, image_size: int | None, channels: int | None) -> bool:
+    return image_size in (None, meta.shape[-1]) and channels in (None, meta.shape[0])
 
 
 def _make(
-    scan: FolderScan, folder: Path, image_size: int | None, strict: bool, progress: Callable[[int, int], None] | None
+    scan: FolderScan,
+    folder: Path,
+    *,
+    image_size: int | None,
+    channels: int | None,
+    strict: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> Pack:
     """Write a pack beside its final name and rename it: a pack with its final name is whole."""
     work: Path | None = None
@@ -93,7 +122,7 @@ def _make(
         _sweep(folder.parent)
         work = folder.parent / f".packing-{uuid.uuid4().hex}"
         work.mkdir()
-        meta = write_pack(scan, work, image_size=image_size, strict=strict, progress=progress)
+        meta = write_pack(scan, work, image_size=image_size, channels=channels, strict=strict, progress=progress)
         (work / "meta.json").write_text(json.dumps(asdict(meta), indent=1), "utf-8")
         _settle(work, folder)
     except OSError as error:
@@ -126,14 +155,20 @@ def _sweep(packs: Path) -> None:
 
 
 def _map(folder: Path, split: str, count: int, meta: PackMeta) -> ImageSet:
-    """Map ``(N, C, H, W)`` bytes and read ``(N,)`` labels; private, so that writing to the tensor changes no file."""
+    """Map ``(N, C, H, W)`` bytes and read ``(N,)`` labels.
+
+    The map is read-only: a writable one, even a private one, is charged against memory and refused when it is larger.
+    """
     values = count * math.prod(meta.shape)
     images, labels = folder / f"{split}.images", folder / f"{split}.labels"
     if images.stat().st_size != values or labels.stat().st_size != 8 * count:
         raise ValueError(f"{folder} is not whole")
-    pixels = torch.from_file(str(images), shared=False, size=values, dtype=torch.uint8)
+    mapped = np.memmap(images, np.uint8, "r", shape=(count, *meta.shape))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        pixels = torch.from_numpy(mapped)
     targets = torch.from_numpy(np.fromfile(labels, "<i8").astype(np.int64))
-    return ImageSet(pixels.view(count, *meta.shape), targets, meta.classes)
+    return ImageSet(pixels, targets, meta.classes)
 
 
 def _hash(*parts: str) -> str:

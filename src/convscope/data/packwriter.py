@@ -6,8 +6,6 @@ import errno
 import math
 import os
 import shutil
-import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,15 +16,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from convscope.data.decoding import decode, survey
+from convscope.data.decoding import decode, pillow_warnings, survey
 from convscope.data.folders import FolderScan, PictureFile
 from convscope.data.statistics import Histogram
 from convscope.errors import DataError
 
-FORMAT = 1  # raise it whenever the same files would give other bytes
+FORMAT = 2  # raise it whenever the same files would give other bytes
 LARGEST_DEFAULT_SIDE = 64
 CHUNK_BYTES = 32 << 20  # of decoded images, at once
 CHUNK_FILES = 1024
@@ -67,6 +64,7 @@ def write_pack(
     folder: Path,
     *,
     image_size: int | None,
+    channels: int | None,
     strict: bool,
     progress: Callable[[int, int], None] | None,
 ) -> PackMeta:
@@ -80,7 +78,7 @@ def write_pack(
     with _workers(scan.root, strict=strict, steps=steps, progress=progress) as workers:
         train, test = ([*workers.map(survey, split, CHUNK_FILES)] for split in (scan.train.files(), scan.test.files()))
         _require_images(scan, [file for file, _ in train], [file for file, _ in test])
-        channels = 1 if all(grey for _, (grey, _) in train + test) else 3
+        channels = channels or (1 if all(grey for _, (grey, _) in train + test) else 3)
         side = image_size or min(LARGEST_DEFAULT_SIDE, median_low(short for _, (_, short) in train))
         shape = (channels, side, side)
         _require_space(folder, (len(train) + len(test)) * (math.prod(shape) + 8))
@@ -175,22 +173,10 @@ def _workers(
 ) -> Iterator[_Workers]:
     pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "convscope-decode")
     try:
-        with _pillow_warnings():
+        with pillow_warnings():
             yield _Workers(pool, root, strict=strict, steps=steps, progress=progress)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C only the pictures under way are finished
-
-
-@contextmanager
-def _pillow_warnings() -> Iterator[None]:
-    """Make suspicion of a bomb an error, and drop remarks on broken notes inside readable pictures."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # filters belong to the whole process, and two threads would restore each other's
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        yield
 
 
 def _require_images(scan: FolderScan, train: Sequence[PictureFile], test: Sequence[PictureFile]) -> None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from convscope.data.types import ImageSet
+from convscope.errors import DataError
 
 IN_MEMORY_BYTES = 2 << 30  # parts of a set up to this size are copied into memory, larger ones into a temporary file
+CHUNK_BYTES = 64 << 20  # copied into that file at once
 
 
 def stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -64,6 +66,7 @@ def hold_out(image_set: ImageSet, fraction: float, seed: int) -> tuple[ImageSet,
 
     Raises:
         ValueError: ``fraction`` is out of range, or no class has two images.
+        DataError: The temporary file cannot be written, for want of space most likely.
 
     Example:
         >>> ten = ImageSet(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10) % 2, ("a", "b"))
@@ -81,10 +84,17 @@ def _take(image_set: ImageSet, index: Tensor) -> ImageSet:
     if len(index) * per_image <= IN_MEMORY_BYTES:
         return image_set.take(index)
     shape = (len(index), *image_set.images.shape[1:])
-    with tempfile.TemporaryFile() as file:  # the map keeps the space alive after the file is closed
-        images = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
-    step = max(1, (64 << 20) // per_image)
-    for start in range(0, len(index), step):
-        rows = index[start : start + step]
-        images[start : start + len(rows)] = image_set.images[rows]
+    step = max(1, CHUNK_BYTES // per_image)
+    try:
+        with tempfile.TemporaryFile() as file:  # the map keeps the space alive after the file is closed
+            for start in range(0, len(index), step):
+                rows = index[start : start + step]
+                file.write(image_set.images[rows].cpu().contiguous().numpy().data)  # a full disk is an error here
+            file.flush()
+            images = torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))
+    except OSError as error:
+        raise DataError(
+            f"holding out images takes {len(index) * per_image:,} bytes in {tempfile.gettempdir()}, which cannot be "
+            f"written ({error.strerror or error}); name a folder with more room in the environment variable TMPDIR"
+        ) from error
     return ImageSet(images, image_set.labels[index], image_set.classes)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from convscope.data.types import ImageSet
+from convscope.data.types import Dataset, ImageSet
 
 CHUNK_BYTES = 1 << 20  # counted at once; counting takes eight times as much while it lasts
 SAMPLED_IMAGES = 32  # each may cost a disk access
@@ -64,14 +64,14 @@ def mean_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return histogram.mean_std()
 
 
-def fingerprint(image_set: ImageSet) -> str:
-    """A short name for the contents of a split, to notice that data changed between saving and resuming.
+def fingerprint(contents: ImageSet | Dataset) -> str:
+    """A short name for the contents of a split or of a whole data set, to notice that data changed in the meantime.
 
     Labels and class names count whole; of the images a fixed sample of at most 32, at most 4 KiB of each, so that
     a memory map of a million photographs takes milliseconds. One changed image outside the sample goes unnoticed.
 
     Args:
-        image_set: Images and labels.
+        contents: Images and labels.
 
     Returns:
         32 hexadecimal digits, the same on every machine.
@@ -82,9 +82,12 @@ def fingerprint(image_set: ImageSet) -> str:
         >>> fingerprint(one) == fingerprint(one.take(torch.tensor([1, 0])))
         False
     """
-    images, labels = image_set.images, image_set.labels
+    if isinstance(contents, Dataset):
+        both = fingerprint(contents.train) + fingerprint(contents.test)
+        return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
+    images, labels = contents.images, contents.labels
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((tuple(images.shape), image_set.classes)).encode())
+    digest.update(repr((tuple(images.shape), contents.classes)).encode())
     digest.update(labels.cpu().contiguous().numpy().astype("<i8", copy=False).tobytes())
     count = min(len(images), SAMPLED_IMAGES)
     for place in range(count):

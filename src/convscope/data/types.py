@@ -15,7 +15,8 @@ class ImageSet:
     """Images of one split with their labels.
 
     Args:
-        images: ``(N, C, H, W)``, uint8. May be a memory map: nothing here copies it.
+        images: ``(N, C, H, W)``, uint8. May be a read-only memory map, which nothing here copies: writing to one
+            ends the process, so ``clone()`` what is to be changed.
         labels: ``(N,)``, int64, each in ``0 .. len(classes) - 1``.
         classes: The name of each label.
 

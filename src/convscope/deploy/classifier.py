@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from convscope import models
@@ -14,6 +16,8 @@ from convscope.data import Preprocess, decode
 from convscope.errors import DataError, RunError
 from convscope.measure import predict
 from convscope.train import Run, find_device
+
+FILES_AT_A_TIME = 256  # photographs decoded before they are shown to the network
 
 
 def make_model(run: Run) -> nn.Module:
@@ -130,13 +134,23 @@ class Classifier:
         """
         if top < 1:
             raise ValueError(f"--top must be at least 1, got {top}")
-        return [self._predict_file(str(file), min(top, len(self.classes))) for file in files]
+        top, answers = min(top, len(self.classes)), []
+        paths = iter(files)
+        while some := list(islice(paths, FILES_AT_A_TIME)):
+            answers += self._predict_some([str(file) for file in some], top)
+        return answers
 
-    def _predict_file(self, file: str, top: int) -> Prediction:
-        try:
-            image = decode(Path(file), image_size=self.stored_size, channels=self.preprocess.channels)
-        except DataError as error:
-            return Prediction(file, error=str(error))
-        values, indices = self(image[None])[0].topk(top)
-        guesses = (Guess(self.classes[i], p) for i, p in zip(indices.tolist(), values.tolist(), strict=True))
-        return Prediction(file, tuple(guesses))
+    def _predict_some(self, files: list[str], top: int) -> list[Prediction]:
+        images, answers = [], {}
+        for file in files:
+            try:
+                images.append(decode(Path(file), image_size=self.stored_size, channels=self.preprocess.channels))
+            except DataError as error:
+                answers[file] = Prediction(file, error=str(error))
+        readable = [file for file in files if file not in answers]
+        probabilities = self(torch.stack(images)) if images else torch.empty(0, top)
+        for file, row in zip(readable, probabilities, strict=True):
+            values, indices = row.topk(top)
+            guesses = (Guess(self.classes[i], p) for i, p in zip(indices.tolist(), values.tolist(), strict=True))
+            answers[file] = Prediction(file, tuple(guesses))
+        return [answers[file] for file in files]

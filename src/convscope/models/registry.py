@@ -70,6 +70,10 @@ class ModelInfo:
     macs: int
     accuracy: Accuracy | None = None
 
+    def accepts(self, height: int, width: int) -> bool:
+        """Whether images of this size can be shown as they are: square, and not too small."""
+        return height == width >= self.min_image_size
+
     @property
     def options(self) -> tuple[str, ...]:
         """What ``create`` takes for this network beyond the shapes, in order of the alphabet."""

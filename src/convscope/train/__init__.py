@@ -2,6 +2,7 @@
 
 from convscope.train.config import ExecutionConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TrainConfig
 from convscope.train.events import Event, Finished, History, Listener, Logged, Row, Started, Stepped
+from convscope.train.folder import check_free
 from convscope.train.objective import Classification, Objective, Outcome
 from convscope.train.plan import Plan, find_device
 from convscope.train.recipes import RECIPES, recipe
@@ -29,6 +30,7 @@ __all__ = [
     "Stepped",
     "TrainConfig",
     "Trainer",
+    "check_free",
     "find_device",
     "recipe",
 ]

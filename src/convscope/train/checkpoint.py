@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import RunError
-from convscope.files import replacing
+from convscope.files import write_bytes
 
 NAME = "trainer.pt"
 
@@ -25,18 +26,20 @@ class Checkpoint:
         batch: Batches done of the epoch after those.
         step: Steps done in all.
         seconds: Time spent so far.
+        epoch_seconds: Time spent on the training steps of an unfinished epoch.
         rows: Rows of history written so far.
         model: Its ``state_dict``.
         optimizer: Its ``state_dict``.
         rng: State of PyTorch's generators, by device.
         meters: Sums over the batches done of an unfinished epoch, and since the last logged step.
-        best: The best validation accuracy so far and the epoch that reached it.
+        best: The best validation score so far and the epoch that reached it.
     """
 
     epoch: int
     batch: int
     step: int
     seconds: float
+    epoch_seconds: float
     rows: int
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -50,13 +53,13 @@ class Checkpoint:
         Raises:
             RunError: It could not be written; the previous one is whole.
         """
-        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        content = io.BytesIO()
+        torch.save({f.name: getattr(self, f.name) for f in fields(self)}, content)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(f"could not make {folder}: {error.strerror or error}") from error
-        with replacing(folder / NAME) as beside:
-            _torch_save(state, beside)
+        write_bytes(folder / NAME, content.getvalue())
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
@@ -71,15 +74,8 @@ class Checkpoint:
         try:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError, OSError) as error:
-            raise RunError(f"{path} is damaged or no checkpoint of convscope, and was not opened: {error}") from error
-
-
-def _torch_save(state: dict[str, Any], path: Path) -> None:
-    """PyTorch reports a full disk as a RuntimeError; make it the OSError that it is."""
-    try:
-        torch.save(state, path)
-    except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from error
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(f"{path} is damaged or no checkpoint of convscope, and was not opened: {reason}") from error
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -73,9 +73,9 @@ class SavingConfig:
     """Which weights are kept."""
 
     keep: Literal["last", "best"] = "last"
-    """Weights in model.safetensors: of the last epoch, or of the best by validation accuracy."""
+    """Weights in model.safetensors: of the last epoch, or of the best one on the validation images."""
     patience: int = 0
-    """Stop after this many epochs without a better validation accuracy; 0 never stops early."""
+    """Stop after this many epochs without a better one on the validation images; 0 never stops early."""
 
     def __post_init__(self) -> None:
         _at_least("patience", self.patience, 0)
@@ -116,11 +116,17 @@ class TrainConfig:
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 1)
         _at_least("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            raise ValueError(f"--seed must be below 2^63, got {self.seed}")
         if self.image_size is not None:
             _at_least("image_size", self.image_size, 1)
         for name in ("label_smoothing", "val_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be in 0 <= share < 1, got {getattr(self, name)}")
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"--warmup-epochs must be below the {self.epochs} epochs of the run, got {self.schedule.warmup_epochs}"
+            )
         if not self.val_fraction and (self.saving.keep == "best" or self.saving.patience):
             asked = "--keep best" if self.saving.keep == "best" else "--patience"
             raise ValueError(

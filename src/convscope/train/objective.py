@@ -116,11 +116,9 @@ class Meter:
         return meter
 
     def means(self, prefix: str = "") -> dict[str, float]:
-        """Every sum divided by the number of images; one transfer from the device."""
-        if not self.sums:
-            return {}
-        values: list[float] = torch.stack([value.double() for value in self.sums.values()]).tolist()
-        return {prefix + name: value / self.count for name, value in zip(self.sums, values, strict=True)}
+        """Every sum divided by the number of images. Reading waits for the device."""
+        # One by one and not stacked: counts of images are integers, and not every device has float64 to hold them.
+        return {prefix + name: value.item() / self.count for name, value in self.sums.items()}
 
     def _add(self, count: int, sums: dict[str, Tensor]) -> None:
         self.count += count

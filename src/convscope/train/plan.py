@@ -77,9 +77,12 @@ def make_plan(config: ExecutionConfig) -> Plan:
     """Choose the device and set the number of threads for this process.
 
     Raises:
-        ValueError: The device is not on this machine.
+        ValueError: The device, or as many cores as threads, are not on this machine.
     """
     device = find_device(config.device)
+    cores = os.cpu_count() or 1
+    if config.threads > cores:
+        raise ValueError(f"--threads must be at most {cores}, the cores of this machine, got {config.threads}")
     if config.threads:
         torch.set_num_threads(config.threads)
     return Plan(str(device), _device_name(device), "float32", torch.get_num_threads())

@@ -63,25 +63,37 @@ class Run:
         missing = {"model", "data", "input", "train"} - set(config)
         if missing:
             raise RunError(f"{path / 'config.json'} is damaged: it lacks {', '.join(sorted(missing))}")
-        return cls(path, config)
+        run = cls(path, config)
+        run._check()
+        return run
 
     @classmethod
-    def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> Run:
-        """Begin a folder; see ``claim`` for when that is allowed.
+    def create(cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> Run:
+        """Begin a run in a folder that was claimed.
 
         Raises:
             RunError: The folder cannot be written.
         """
-        path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"could not make the run folder {path}: {error.strerror or error}") from error
         run = cls(path, {"format": FORMAT, **config})
         write_json(path / "environment.json", environment)
         write_bytes(path / "metrics.jsonl", b"")
         write_json(path / "config.json", run.config)
         return run
+
+    def _check(self) -> None:
+        """Every entry that others rely on is there and of its kind, or the file is called damaged."""
+        try:
+            model, data = self.config["model"], self.config["data"]
+            classes = self.classes
+            size = tuple(int(side) for side in data["image_size"])
+            expected = dict(model["arguments"])["num_classes"] if "name" in model else len(classes)
+            named = all(isinstance(name, str) for name in (data["name"], data["fingerprint"], model["class"], *classes))
+            whole = named and isinstance(data["source"], dict) and len(size) == 2 and len(classes) == expected > 0
+            whole = whole and self.preprocess.channels > 0
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise RunError(f"{self.path / 'config.json'} is damaged: {type(error).__name__} {error}") from error
+        if not whole:
+            raise RunError(f"{self.path / 'config.json'} is damaged: its classes, sizes or names do not fit each other")
 
     @property
     def title(self) -> str:
@@ -129,14 +141,24 @@ class Run:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise RunError(f"could not read {path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
         rows = []
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(Row.from_dict(json.loads(line)))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 if number < len(lines):
                     raise RunError(f"{path} is damaged in line {number}: {error!r}") from error
         return History(tuple(rows))
+
+    def note_sitting(self, environment: Mapping[str, Any]) -> None:
+        """Add to ``environment.json`` that the training went on, and where."""
+        try:
+            first = self.environment
+        except RunError:  # lost; what can be known from now on is better than nothing
+            first = {}
+        write_json(self.path / "environment.json", {**first, "resumed": [*first.get("resumed", []), dict(environment)]})
 
     def append(self, row: Row) -> None:
         """Add one line to ``metrics.jsonl``."""
@@ -176,7 +198,11 @@ class Run:
         """
         path = self.path / "model.safetensors"
         if not path.is_file():
-            raise RunError(f"{path} is missing; train again, or go on with: convscope train --resume {self.path}")
+            complete = any(row.kind == "end" for row in self.history.rows)
+            advice = (
+                "train again" if complete else f"no epoch is complete; convscope train --resume {self.path} goes on"
+            )
+            raise RunError(f"{path} is missing: {advice}")
         try:
             state = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
@@ -194,45 +220,3 @@ class Run:
                 f"the first is {first!r}, expected {expected.get(first, 'none')}, got {came.get(first, 'none')}"
             )
         model.load_state_dict(state)
-
-
-def claim(path: Path, *, overwrite: bool) -> None:
-    """Make sure that a new run may be written here.
-
-    Args:
-        path: The folder; may not exist yet.
-        overwrite: Whether a run that is there may be replaced.
-
-    Raises:
-        RunError: Something is there that must not be lost.
-    """
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise RunError(f"{path} is a file; choose another --out")
-    contents = {entry.name for entry in path.iterdir()}
-    if not contents:
-        return
-    if "config.json" not in contents:
-        raise RunError(f"{path} holds files that are no run, and they are not overwritten; choose another --out")
-    if not overwrite:
-        raise RunError(f"{path} already holds a run; add --force to replace it, or choose another --out")
-    _clear(path)
-
-
-def next_free(root: Path, name: str) -> Path:
-    """``root/name-1``, or the next number that is not taken."""
-    number = 1
-    while (root / f"{name}-{number}").exists():
-        number += 1
-    return root / f"{name}-{number}"
-
-
-def _clear(path: Path) -> None:
-    """Remove what a run consists of and nothing else; ``config.json`` goes last, so a crash leaves a run folder."""
-    for folder, patterns in ((path / "checkpoint", ("*",)), (path / "plots", ("*.png", "*.svg"))):
-        for pattern in patterns:
-            for file in folder.glob(pattern):
-                file.unlink()
-    for name in ("report.html", "model.safetensors", "metrics.jsonl", "environment.json", "config.json"):
-        (path / name).unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def factor(step: int, *, total_steps: int, steps_per_epoch: int, schedule: Sched
         if step < rise:
             return ONE_CYCLE_START + (1 - ONE_CYCLE_START) * step / rise
         return _cosine((step - rise) / max(1, total_steps - rise))
-    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total_steps - 1)
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if schedule.sched == "constant":

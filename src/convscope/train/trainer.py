@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope.data import Dataset, ImageSet, Loader, Preprocess, fingerprint, hold_out
 from convscope.errors import RunError
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.config import TrainConfig
 from convscope.train.events import Event, History, Listener, Started
+from convscope.train.folder import claim, locked, next_free
 from convscope.train.interrupt import graceful_stop
 from convscope.train.loop import Loop, Parts
 from convscope.train.objective import Classification, Objective
 from convscope.train.optim import build_optimizer
 from convscope.train.plan import Plan, environment, make_plan
-from convscope.train.run import Run, claim, next_free
+from convscope.train.run import Run
 
 EVALUATION_BATCH = 500  # images; nothing is kept for a gradient, so it may exceed the training batch
 
@@ -89,14 +91,14 @@ class Trainer:
         plan = make_plan(self.config.execution)
         parts = self._parts(model, dataset, plan)
         folder = Path(out) if out is not None else next_free(Path("runs"), f"{_model_name(model)}-{dataset.name}")
-        claim(folder, overwrite=overwrite)
         config = {
             "model": _describe_model(model),
             "data": _describe_data(dataset),
             "input": self._preprocess(dataset).to_dict(),
             "train": self.config.to_dict(),
         }
-        return self._train(Loop(Run.create(folder, config, environment(plan, command=command)), parts), plan)
+        with claim(folder, overwrite=overwrite):
+            return self._train(Loop(Run.create(folder, config, environment(plan, command=command)), parts), plan)
 
     @classmethod
     def resume(
@@ -121,16 +123,21 @@ class Trainer:
             RunError: The run cannot go on, is complete, or was trained on other images.
         """
         run = Run.open(path)
-        history = run.history
-        if history.of("end"):
-            raise RunError(f"{run.path} is complete: nothing is left to train; start a new run with another --out")
-        if fingerprint(dataset.train) != run.config["data"]["fingerprint"]:
-            raise RunError(f"{run.path} was trained on other images than {dataset.name!r} holds now; start a new run")
-        trainer = cls(run.train_config, objective=objective, listeners=listeners)
-        plan = make_plan(trainer.config.execution)
-        loop = Loop(run, trainer._parts(model, dataset, plan))
-        loop.restore(Checkpoint.load(run.path / "checkpoint"), history)
-        return trainer._train(loop, plan)
+        with locked(run.path):
+            history = run.history
+            if history.of("end"):
+                raise RunError(f"{run.path} is complete: nothing is left to train; start a new run with another --out")
+            if fingerprint(dataset) != run.config["data"]["fingerprint"]:
+                raise RunError(
+                    f"{run.path} was trained on other images than {dataset.name!r} holds now; start a new run"
+                )
+            saved = Checkpoint.load(run.path / "checkpoint")
+            trainer = cls(run.train_config, objective=objective, listeners=listeners)
+            plan = make_plan(trainer.config.execution)
+            loop = Loop(run, trainer._parts(model, dataset, plan))
+            loop.restore(saved, history)
+            run.note_sitting(environment(plan, command=None))
+            return trainer._train(loop, plan)
 
     def _preprocess(self, dataset: Dataset) -> Preprocess:
         return Preprocess.of(dataset, image_size=self.config.image_size, normalize=self.config.normalize)
@@ -145,6 +152,11 @@ class Trainer:
             raise ValueError(
                 f"--batch-size {config.batch_size} is more than the {len(learn):,} training images; "
                 f"expected 1 to {len(learn)}"
+            )
+        if len(learn) % config.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
+            raise ValueError(
+                f"--batch-size {config.batch_size} leaves one image alone in the last batch of an epoch, which batch "
+                f"norm cannot normalise; try --batch-size {config.batch_size - 1}"
             )
         preprocess = self._preprocess(dataset)
 
@@ -216,5 +228,5 @@ def _describe_data(dataset: Dataset) -> dict[str, Any]:
         "image_size": list(dataset.image_size),
         "train_images": len(dataset.train),
         "test_images": len(dataset.test),
-        "fingerprint": fingerprint(dataset.train),
+        "fingerprint": fingerprint(dataset),
     }

@@ -1,0 +1,108 @@
+"""Whose folder is it? A run is never overwritten unasked, and one process at a time trains in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from convscope.errors import RunError
+
+LOCK = Path("checkpoint") / "lock"
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a new run may be written here, without touching anything.
+
+    Args:
+        path: The folder; may not exist yet.
+        overwrite: Whether a run that is there may be replaced.
+
+    Raises:
+        RunError: Something is there that must not be lost.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise RunError(f"{path} is a file; choose another --out")
+    if not _occupied(path):
+        return
+    if not (path / "config.json").exists():
+        raise RunError(f"{path} holds files that are no run, and they are not overwritten; choose another --out")
+    if not overwrite:
+        raise RunError(f"{path} already holds a run; add --force to replace it, or choose another --out")
+
+
+@contextmanager
+def claim(path: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make an empty run folder, or empty one, and hold its lock.
+
+    Raises:
+        RunError: Something is there that must not be lost, or another process trains there.
+    """
+    check_free(path, overwrite=overwrite)
+    try:
+        (path / LOCK).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"could not make the run folder {path}: {error.strerror or error}") from error
+    with locked(path):
+        check_free(path, overwrite=overwrite)  # somebody may have been quicker
+        _clear(path)
+        yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        RunError: Another process holds it, or it cannot be written.
+    """
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"another process is training in {path}; wait for it, or choose another --out") from error
+    except OSError as error:
+        raise RunError(f"could not write {path / LOCK}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def next_free(root: Path, name: str) -> Path:
+    """``root/name-1``, or the next number that is not taken; made at once, so that nobody else takes it.
+
+    Raises:
+        RunError: It cannot be made.
+    """
+    number = 0
+    while True:
+        number += 1
+        path = root / f"{name}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if root.is_dir():
+                continue
+            raise RunError(f"{root} is a file; name a run folder with --out") from None
+        except OSError as error:
+            raise RunError(f"could not make the run folder {path}: {error.strerror or error}") from error
+        return path
+
+
+def _occupied(path: Path) -> bool:
+    """Whether a folder holds anything but the lock of a run that was never begun."""
+    return any(entry != path / LOCK.parent or set(entry.iterdir()) - {path / LOCK} for entry in path.iterdir())
+
+
+def _clear(path: Path) -> None:
+    """Remove what a run consists of and nothing else; ``config.json`` goes last, so a crash leaves a run folder."""
+    for pattern in ("checkpoint/*.pt", "plots/*.png", "plots/*.svg", ".*.part", "checkpoint/.*.part"):
+        for file in path.glob(pattern):
+            file.unlink()
+    for name in ("report.html", "model.safetensors", "metrics.jsonl", "environment.json", "config.json"):
+        (path / name).unlink(missing_ok=True)
