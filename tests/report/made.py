@@ -86,6 +86,7 @@ def run(
     described: dict[str, Any] | None = None,
     source: dict[str, Any] | None = None,
 ) -> Run:
+    folder.mkdir(parents=True, exist_ok=True)
     made = Run.create(
         folder,
         {

@@ -35,7 +35,7 @@ def test_accuracy_is_the_history():
     figure = figures.accuracy_curve(made.history(3))
     assert_array_equal(line(figure, 0), ([1, 2, 3], [0.6, 0.8, 1 - 0.4 / 3]))
     assert_array_equal(line(figure, 1), ([1, 2, 3], [0.5, 0.75, 1 - 0.5 / 3]))
-    assert legend(figure) == ["training 86.7 %", "test images 83.3 %"]
+    assert legend(figure) == ["training 86.7\xa0%", "test images 83.3\xa0%"]
 
 
 @pytest.mark.parametrize(("split", "words"), [("test", "test images"), ("val", "validation images")])
@@ -53,6 +53,30 @@ def test_training_is_drawn_from_the_finer_rows_at_fractions_of_an_epoch():
     figure = figures.loss_curve(History(tuple(rows)))
     assert line(figure, 0) == ([0.25, 0.5, 0.75, 1.0], [0.6, 0.3, 0.2, 0.15])
     assert line(figure, 1) == ([1.0], [1.75])
+
+
+def test_the_legend_says_what_the_table_says_not_the_last_few_steps():
+    rows = (made.epoch(1), made.step(25), made.step(30), made.step(35), made.step(40), made.epoch(2))
+    loss, accuracy = figures.loss_curve(History(rows)), figures.accuracy_curve(History(rows))
+    assert line(loss, 0)[1][-1] == 3.0 / 40, "the line itself follows the steps"
+    assert legend(loss) == ["training 0.750", "test images 0.875"]
+    assert legend(accuracy) == ["training 80.0\xa0%", "test images 75.0\xa0%"]
+    assert legend(figures.loss_curve(History(rows[1:3]))) == ["training 0.100"], "no epoch yet"
+
+
+def test_what_is_no_number_is_not_drawn():
+    rows = (made.epoch(1), Row("epoch", 2, 40, {"train_accuracy": math.nan, "test_accuracy": math.inf}))
+    figure = figures.accuracy_curve(History(rows), num_classes=3)
+    assert line(figure, 0) == ([1], [0.6])
+    assert legend(figure) == ["training 60.0\xa0%", "test images 50.0\xa0%"]
+
+
+@pytest.mark.parametrize(("lowest", "said"), [(0.3, ""), (0.83, ", from 80"), (1.0, ", from 90")])
+def test_an_axis_that_does_not_begin_at_zero_says_so(lowest: float, said: str):
+    figure = figures.accuracy_curve(History((Row("epoch", 1, 1, {"train_accuracy": 1.0, "test_accuracy": lowest}),)))
+    assert figure.axes[0].get_ylabel() == f"images called right (%){said}"
+    begin = 100 * figure.axes[0].get_ylim()[0]
+    assert begin == pytest.approx(float(said.rpartition(" ")[2] or 0))
 
 
 def test_without_a_finished_epoch_steps_are_counted():

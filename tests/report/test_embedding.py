@@ -1,13 +1,17 @@
 """The page is harmless, complete in itself, the same every time, and refuses what does not belong together."""
 
 import io
+import math
 import re
 
 import pytest
+import torch
 from PIL import Image
 
 from convscope import report as reports
 from convscope.errors import RunError
+from convscope.measure import Evaluation
+from convscope.report.drawings import NAMES
 from report import made
 from report.reading import FINISHED, write
 
@@ -99,7 +103,7 @@ def test_themes_phone_and_readers(tmp_path):
         painted = set(re.findall(r"(?:fill|stroke): ?(#[0-9a-f]{3,8})", figure))
         assert painted <= {"#000000"}, "every colour is a variable of the theme"
         assert "DejaVu" not in figure
-    used = set(re.findall(r"var\(--([a-z]+)\)", source))
+    used = set(re.findall(r"var\(--([a-z]+)\)", source)) - {"under"}  # which is one of the others
     for theme in re.findall(r":root \{(.*?)\}", source, re.DOTALL):
         assert used <= set(re.findall(r"--([a-z]+):", theme))
     assert page.tags.count("h1") == 1
@@ -146,6 +150,63 @@ def test_a_folder_that_refuses_is_one_sentence_and_keeps_the_old_page(tmp_path):
     with pytest.raises(RunError, match=r"could not make the folder .*plots"):
         reports.write(run, made.network(data), data)
     assert (run.path / "report.html").read_text() == "old"
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, given: bool):
+    data = made.dataset()
+    run = made.run(tmp_path / "run", data, FINISHED)
+    model, judged = made.network(data), None
+    if given:
+        probabilities = made.evaluation(data).probabilities
+        probabilities[3:5, 1] = torch.tensor([math.nan, math.inf])
+        judged = Evaluation(probabilities, data.test.labels, data.classes)
+    else:
+        with torch.no_grad():
+            model[0].weight[1, 0, 0, 0] = math.nan
+    count = "2 of 12" if given else ".*"
+    with pytest.raises(RunError, match=rf"the weights of .*run give NaN or infinite probabilities for {count}"):
+        reports.write(run, model, data, evaluation=judged)
+    assert not (run.path / "report.html").exists()
+    assert not (run.path / "plots").exists()
+
+
+def test_another_number_of_scores_is_still_the_callers_mistake(tmp_path):
+    data = made.dataset()
+    run = made.run(tmp_path / "run", data, FINISHED)
+    with pytest.raises(ValueError, match="2 scores"):
+        reports.write(run, made.network(made.dataset(("cat", "dog"))), data)
+
+
+def test_figures_that_the_new_page_lacks_are_removed_and_nothing_else(tmp_path):
+    data = made.dataset()
+    _, _, run = write(tmp_path, data, FINISHED, wrong=2)
+    plots = run.path / "plots"
+    (plots / "my-own.png").write_bytes(b"mine")
+    (plots / "mistakes.svg").write_bytes(b"mine")
+    reports.write(run, made.network(data), data, evaluation=made.evaluation(data))
+    assert {path.name for path in plots.iterdir()} == {
+        *(f"{name}.png" for name in PLOTS if name != "mistakes"),
+        "my-own.png",
+        "mistakes.svg",
+    }
+    assert set(NAMES) == set(PLOTS)
+
+
+def test_a_figure_that_cannot_be_removed_is_one_sentence(tmp_path):
+    data = made.dataset()
+    run = made.run(tmp_path / "run", data, FINISHED)
+    (run.path / "plots" / "mistakes.png").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"could not remove .*mistakes\.png"):
+        reports.write(run, made.network(data), data, evaluation=made.evaluation(data))
+
+
+def test_a_phone_can_do_without_one_column_of_the_class_table(tmp_path):
+    _, source, _ = write(tmp_path, made.dataset(), FINISHED)
+    assert source.count('class="spare"') == 1 + 3 + 1, "the header, three classes and their mean"
+    assert '<th scope="col" class="spare">most often taken for</th>' in source
+    phone = source.partition("@media (max-width: 34rem) {")[2].partition("@media")[0]
+    assert ".spare { display: none; }" in phone
 
 
 @pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])

@@ -60,10 +60,25 @@ def test_dots_are_precision_and_recall():
     assert list(precision.get_xdata()) == [1.0, 0.5]
     assert list(recall.get_xdata()) == [0.75, 1.0]
     assert list(precision.get_ydata()) == list(recall.get_ydata()) == [0, 1]
-    assert axes.get_xlabel() == "share of images (%)"
+    assert axes.get_xlabel() == "share of images (%); the axis begins at 50 %"
     low, high = axes.get_xlim()
     assert low < 0.5
     assert high > 1
+
+
+def test_classes_without_images_have_no_dots():
+    axes = figures.per_class(of([0, 0, 2], [0, 1, 2], ("cat", "dog", "owl"))).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "owl"]
+    assert list(axes.lines[1].get_xdata()) == [0.5, 1.0]
+    assert axes.get_xlabel() == "share of images (%); the axis begins at 50 %"
+
+
+def test_the_axis_of_perfect_scores_is_no_single_point():
+    axes = figures.per_class(of([0, 1], [0, 1], ("cat", "dog"))).axes[0]
+    assert axes.get_xlabel() == "share of images (%); the axis begins at 90 %"
+    assert axes.get_xlim()[0] == pytest.approx(0.89)
+    bad = figures.per_class(of([0, 1], [1, 0], ("cat", "dog"))).axes[0]
+    assert bad.get_xlabel() == "share of images (%)"
 
 
 def test_of_many_classes_the_worst_are_shown_first():

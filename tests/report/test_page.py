@@ -1,6 +1,8 @@
 """The page says what happened: every number, every setting, and what must be known before believing them."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,8 @@ from torch import nn
 
 from convscope import models
 from convscope import report as reports
+from convscope.data import ImageSet
+from convscope.measure import Evaluation
 from convscope.train import OptimizerConfig, SavingConfig, TrainConfig
 from report import made
 from report.reading import FINISHED, Page, write
@@ -23,7 +27,9 @@ def test_headline_numbers(tmp_path):
     assert "Epochs 3 of 3" in page.text
     assert "Time 1 min 23 s" in page.text
     assert "Images per second 1,002" in page.text
-    assert "Peak memory 300 MiB" in page.text
+    assert "Peak RAM 300 MiB" in page.text
+    assert "Peak RAM of the process 300 MiB" in page.text
+    assert "commonest class: 33.3 %" in page.text, "the mark on the bar has its words beside it"
     assert "Parameters 55" in page.text, "4 * 9 + 4 + 4 * 3 + 3"
 
 
@@ -35,9 +41,43 @@ def test_every_class_has_its_scores_and_its_commonest_confusion(tmp_path):
     assert "owl 80.0 % 100 % 88.9 % 4 nothing" in page.text
 
 
+def test_classes_without_test_images_have_no_scores_and_no_weight_in_the_mean(tmp_path):
+    whole = made.dataset(("cat", "dog", "owl"))
+    few = ImageSet(whole.test.images[:4], torch.tensor([0, 0, 1, 1]), whole.classes)
+    data = replace(whole, test=few)
+    run = made.run(tmp_path / "run", data, made.history(3).rows)
+    probabilities = torch.eye(3)[torch.tensor([0, 2, 1, 1])]
+    judged = Evaluation(probabilities, few.labels, data.classes)
+    page = Page(reports.write(run, made.network(data), data, evaluation=judged).read_text(encoding="utf-8"))
+    assert "cat 100 % 50.0 % 66.7 % 2 owl (1)" in page.text
+    none = "\N{EN DASH}"
+    assert f"owl {none} {none} {none} 0 {none}" in page.text
+    assert "mean of the 2 with test images 100 % 75.0 % 83.3 % 4" in page.text
+    assert "Classes without test images are left out." in page.text
+    source = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "the lowest F1 is 66.7\xa0% for cat" in source
+
+
+def test_curves_and_table_end_with_the_same_numbers(tmp_path):
+    rows = (
+        made.epoch(1),
+        made.step(30),
+        made.step(40),
+        made.epoch(2),
+        made.epoch(3),
+        made.step(61),
+        made.end(3, 10 / 12),
+    )
+    page, source, _ = write(tmp_path, made.dataset(), rows)
+    assert "After the last epoch: 86.7\xa0% on training images, 83.3\xa0% on test images." in source
+    assert "training 86.7 %" in page.text
+    assert "training 0.500" in page.text
+    assert "training values are running means" in page.text
+
+
 def test_every_epoch_is_in_the_table(tmp_path):
     page, _, _ = write(tmp_path, made.dataset(), FINISHED)
-    assert "2 40 0.005 0.75 80.00 % 2.00 s 1,002 0.875 75.00 % 0.25 s 5.00 s" in page.text
+    assert "2 40 0.005 0.75 80.00 % 2.0 s 1,002 0.875 75.00 % 0.2 s 5.0 s" in page.text
 
 
 def test_settings_that_were_changed_name_their_default(tmp_path):
@@ -58,6 +98,58 @@ def test_hardware_versions_and_command(tmp_path):
     for words in ("Abacus 3", "cores 4", "torch 2.6.1", "convscope 0.0.9", "2026-05-04 03:02:01"):
         assert words in page.text
     assert "convscope train --data creatures --epochs 3" in page.text
+
+
+@pytest.mark.parametrize("damage", [None, "{", "[1, 2]", '{"plan": 3, "hardware": null, "versions": "x"}'])
+def test_without_its_environment_a_run_has_a_page(tmp_path, damage: str | None):
+    data = made.dataset()
+    run = made.run(tmp_path / "run", data, FINISHED)
+    file = run.path / "environment.json"
+    file.unlink()
+    if damage is not None:
+        file.write_text(damage)
+    page = Page(reports.write(run, made.network(data), data).read_text(encoding="utf-8"))
+    assert "Started not noted" in page.text
+    assert "Where it ran environment.json not noted" in page.text
+    assert "Versions environment.json not noted" in page.text
+    known = damage is not None and damage.startswith('{"')
+    assert ("How the run was started is not noted." in page.text) is not known
+    assert "import torch" in page.text
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"device": "cpu", "threads": 2}, "come out the same on the same machine, with the same versions and the same "
+         "number of threads (2)"),
+        ({"device": "cuda:0", "threads": 2}, "computed on cuda:0, where the numbers come out close, not the same"),
+        ({}, "the same number of threads; on an accelerator, and elsewhere, close to it"),
+    ],
+)  # fmt: skip
+def test_sameness_is_promised_only_where_it_holds(tmp_path, plan: dict[str, object], said: str):
+    data = made.dataset()
+    run = made.run(tmp_path / "run", data, FINISHED)
+    (run.path / "environment.json").write_text(json.dumps({**run.environment, "plan": plan}))
+    page = Page(reports.write(run, made.network(data), data).read_text(encoding="utf-8"))
+    assert said in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "described", "title"),
+    [
+        ("fashion-mnist", {"class": "convscope.models.lenet:LeNet", "name": "lenet"}, "LeNet on Fashion-MNIST"),
+        ("digits", {"class": "convscope.models.resnet:ResNet", "name": "resnet18"}, "ResNet18 on Digits"),
+        ("cifar10", {"class": "a.b:ResNet", "name": "resnext50_32x4d"}, "resnext50_32x4d on CIFAR-10"),
+        ("creatures", {"class": "a.b:VGG", "name": "vgg11_bn"}, "vgg11_bn on creatures"),
+        ("mnist", {"class": "notebook:Net"}, "notebook:Net on MNIST"),
+    ],
+)
+def test_names_are_spelled_as_in_print(tmp_path, name: str, described: dict[str, object], title: str):
+    data = replace(made.dataset(), name=name)
+    page, source, _ = write(tmp_path, data, FINISHED, described={"arguments": {}, **described})
+    assert f"<h1>{title}</h1>" in source
+    assert f"<title>{title} · convscope</title>" in source
+    assert f"Data set {title.partition(' on ')[2]}" in page.text
 
 
 def test_a_run_from_python_shows_python_that_works(tmp_path):

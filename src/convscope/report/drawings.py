@@ -12,9 +12,9 @@ from convscope.report import figures, markup, rendering
 from convscope.report.figures.matrices import COUNTED, ROOMY, SCORED
 from convscope.report.figures.pictures import FILTERS, ROWS, SHEET
 from convscope.report.material import Material
-from convscope.report.wording import percent, plural
+from convscope.report.wording import SPLITS, percent, plural
 
-SPLITS = {"test": "test images", "val": "validation images"}
+NAMES = ("loss", "accuracy", "learning-rate", "confusion", "per-class", "mistakes", "filters", "images")
 SMOOTH = 48  # images larger than this are photographs, and a browser may smooth them
 
 
@@ -64,9 +64,9 @@ def _curves(material: Material) -> Iterator[Drawing]:
             "loss",
             figures.loss_curve(history, num_classes=classes),
             "Loss: how wrong it is",
-            "Lower is better. Blue is the mean over the training images while they are being learned, orange the "
-            f"{held} after each epoch. Both falling means that it learns; orange turning upwards while blue goes on "
-            f"falling means that it learns by heart.{smoothed}",
+            f"Lower is better. Blue is a running mean over the training images, orange the {held} after each epoch. "
+            "Both falling means that it learns; orange turning upwards while blue goes on falling is the sign of "
+            f"learning by heart.{smoothed}",
             f"Line chart of the loss on training and {held}.{_ends(material, 'loss')}",
         )
     if "train_accuracy" in names:
@@ -74,8 +74,9 @@ def _curves(material: Material) -> Iterator[Drawing]:
             "accuracy",
             figures.accuracy_curve(history, num_classes=classes),
             "Accuracy: how often it is right",
-            "The share of images whose most probable class is the true one. Where blue ends above orange "
-            f"({held}), the gap was learned by heart and does not carry over to new images.",
+            f"The share of images whose most probable class is the true one. Blue far above orange ({held}) hints at "
+            "learning by heart; a small gap says little, because training values are running means, taken while the "
+            "weights still move, with dropout and augmentation on where used. The legend gives the last epoch's mean.",
             f"Line chart of the accuracy on training and {held}.{_ends(material, 'accuracy')}",
         )
     if "lr" in names:
@@ -102,7 +103,8 @@ def _ends(material: Material, what: str) -> str:
 def _judgement(material: Material) -> Iterator[Drawing]:
     evaluation = material.evaluation
     classes = len(evaluation.classes)
-    worst = min(evaluation.per_class, key=lambda score: score.f1)
+    seen = [score for score in evaluation.per_class if score.support]
+    worst = min(seen, key=lambda score: score.f1)
     counted = "Each cell counts images. " if classes <= COUNTED else ""
     yield Drawing(
         "confusion",
@@ -115,7 +117,9 @@ def _judgement(material: Material) -> Iterator[Drawing]:
         "are on the diagonal.",
         "roomy" if ROOMY < classes <= COUNTED else "",
     )
-    chosen = f" The {SCORED} classes with the lowest F1 are shown." if classes > SCORED else ""
+    chosen = f" The {SCORED} classes with the lowest F1 are shown." if len(seen) > SCORED else ""
+    if len(seen) < classes:
+        chosen += " Classes without test images are left out."
     yield Drawing(
         "per-class",
         figures.per_class(evaluation),
@@ -181,5 +185,5 @@ def _contact_sheet(material: Material, kind: str) -> Drawing:
         "Training images",
         reading,
         f"Contact sheet of training images of {plural(classes, 'class', 'classes')}.",
-        kind,
+        f"sheet {kind}".strip(),
     )

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterator
 from statistics import median
 
+from convscope.naming import duration
 from convscope.report import markup
 from convscope.report.material import Material
-from convscope.report.wording import duration, interval, memory, percent, plural
+from convscope.report.wording import NOT_NOTED, interval, memory, percent, plural
 
 DIFFERENT = 0.005  # accuracy; another device or library version stays below it
 
@@ -17,7 +18,7 @@ def headline(material: Material) -> str:
     """What was trained on what, how well it does, what that took, and every caveat."""
     parts = [
         '<p class="eyebrow">convscope · report of a training run</p>',
-        f"<h1>{markup.text(material.run.title)}</h1>",
+        f"<h1>{markup.text(material.title)}</h1>",
         markup.paragraph(_lead(material), kind="lead"),
         _answer(material),
         _stats(material),
@@ -54,8 +55,15 @@ def _answer(material: Material) -> str:
         f'<div>\n<p class="what">Test accuracy: {right:,} of {plural(total, "image")} right</p>\n'
         f"{markup.paragraph(fine, kind='fine')}\n</div>\n"
         f'<div class="meter" aria-hidden="true"><i style="width:{100 * evaluation.accuracy:.2f}%"></i>'
-        f'<b style="left:{100 * commonest:.2f}%"></b></div>\n</div>'
+        f'<b style="left:{100 * commonest:.2f}%"></b></div>\n'
+        f'<p class="mark" aria-hidden="true"><span style="{_beside(commonest)}">commonest class: '
+        f"{markup.text(percent(commonest))}</span></p>\n</div>"
     )
+
+
+def _beside(share: float) -> str:
+    """Where the words of a mark on the bar stand, so that they never leave the card."""
+    return f"left:{100 * share:.2f}%" if share <= 0.5 else f"right:{100 * (1 - share):.2f}%"
 
 
 def _stats(material: Material) -> str:
@@ -65,9 +73,9 @@ def _stats(material: Material) -> str:
     pairs = [
         ("Epochs", f"{len(material.epochs):,} of {material.config.epochs:,}"),
         ("Test loss", f"{material.evaluation.loss:.3f} nats"),
-        ("Time", duration(material.seconds) if material.seconds is not None else "not noted"),
-        ("Images per second", f"{median(speeds):,.0f}" if speeds else "not noted"),
-        ("Peak memory", memory(peak) if peak else "not noted"),
+        ("Time", duration(material.seconds) if material.seconds is not None else NOT_NOTED),
+        ("Images per second", f"{median(speeds):,.0f}" if speeds else NOT_NOTED),
+        ("Peak RAM", memory(peak) if peak else NOT_NOTED),
         ("Parameters", f"{material.parameters:,}"),
     ]
     lines = (f"<div><dt>{markup.text(name)}</dt><dd>{markup.text(value)}</dd></div>" for name, value in pairs)

@@ -33,11 +33,21 @@ def figure(svg: str, title: str, reading: str, *, kind: str = "") -> str:
     )
 
 
-def table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Numbers that scroll inside their own box on a narrow screen; the first column names the row."""
-    head = "".join(f'<th scope="col">{text(header)}</th>' for header in headers)
+def table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]], *, spare: str = "") -> str:
+    """Numbers that scroll inside their own box on a narrow screen; the first column names the row.
+
+    Args:
+        caption: What the numbers are.
+        headers: One for each column.
+        rows: As many texts as there are headers.
+        spare: The header of a column that a phone can do without.
+    """
+    kinds = [_class("spare" if spare and header == spare else "") for header in headers]
+    head = "".join(f'<th scope="col"{kind}>{text(header)}</th>' for header, kind in zip(headers, kinds, strict=True))
     body = "\n".join(
-        f'<tr><th scope="row">{text(row[0])}</th>' + "".join(f"<td>{text(cell)}</td>" for cell in row[1:]) + "</tr>"
+        f'<tr><th scope="row">{text(row[0])}</th>'
+        + "".join(f"<td{kind}>{text(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
+        + "</tr>"
         for row in rows
     )
     return (

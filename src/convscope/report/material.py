@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
+from convscope import data
 from convscope.data import Dataset
+from convscope.errors import RunError
 from convscope.measure import Evaluation
 from convscope.train import History, Row, Run, TrainConfig
 
@@ -37,6 +40,52 @@ class Material:
     def config(self) -> TrainConfig:
         """The settings."""
         return self.run.train_config
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Where it ran, as far as that can be read: an old run is worth a report without its ``environment.json``."""
+        try:
+            read: object = self.run.environment
+        except RunError:
+            return {}
+        return read if isinstance(read, dict) else {}
+
+    def about(self, part: str) -> dict[str, Any]:
+        """One part of the environment; empty when it was not noted."""
+        values = self.environment.get(part)
+        return values if isinstance(values, dict) else {}
+
+    @property
+    def command(self) -> str | None:
+        """What started it in a terminal; None when it was started from Python, or when that was not noted."""
+        command = self.environment.get("command")
+        return command if isinstance(command, str) and command else None
+
+    @property
+    def device(self) -> str | None:
+        """Where it was computed, ``cpu`` or an accelerator; None when that was not noted."""
+        device = self.about("plan").get("device")
+        return str(device) if device else None
+
+    @property
+    def images_title(self) -> str:
+        """What the images are called in print."""
+        name = str(self.run.config["data"]["name"])
+        return data.info(name).title if name in data.names() else name
+
+    @property
+    def title(self) -> str:
+        """The network and the images, spelled as their authors do where that is known."""
+        return f"{self._model_title} on {self.images_title}"
+
+    @property
+    def _model_title(self) -> str:
+        """The name as it was typed, with the capitals of its class where that has the same name: LeNet, ResNet18."""
+        name, described = self.run.model_name, str(self.run.config["model"].get("class", ""))
+        spelled = described.rpartition(":")[2].rpartition(".")[2]
+        rest = name[len(spelled) :]
+        same = spelled and name.lower().startswith(spelled.lower())
+        return spelled + rest if same and (not rest or rest.isdecimal()) else name
 
     @property
     def epochs(self) -> tuple[Row, ...]:

@@ -15,7 +15,7 @@ from convscope.errors import RunError
 from convscope.files import write_bytes
 from convscope.measure import Evaluation, evaluate
 from convscope.report import markup, rendering
-from convscope.report.drawings import Drawing, draw
+from convscope.report.drawings import NAMES, Drawing, draw
 from convscope.report.headline import headline
 from convscope.report.material import Material
 from convscope.report.sections import sections
@@ -39,7 +39,7 @@ def write(run: Run, model: nn.Module, dataset: Dataset, *, evaluation: Evaluatio
 
     Raises:
         ValueError: The images, the evaluation and the run have different classes or numbers of images.
-        RunError: A file could not be written; the previous one is whole.
+        RunError: The weights give NaN or infinity; or a file could not be written, and the previous one is whole.
     """
     if dataset.classes != run.classes:
         raise ValueError(
@@ -47,25 +47,56 @@ def write(run: Run, model: nn.Module, dataset: Dataset, *, evaluation: Evaluatio
             "names differ; expected the images that the run was trained on"
         )
     if evaluation is None:
-        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        evaluation = evaluate(model, dataset.test, run.preprocess, device=device)
+        evaluation = _judge(run, model, dataset)
     if evaluation.classes != dataset.classes or not torch.equal(evaluation.labels, dataset.test.labels):
         raise ValueError(
             f"expected an evaluation of the {len(dataset.test):,} test images of {dataset.name!r}, got one of "
             f"{len(evaluation):,} images with other labels or classes"
         )
+    broken = int((~evaluation.probabilities.isfinite()).any(1).sum())
+    if broken:
+        raise RunError(_no_numbers(run, f"for {broken:,} of {len(evaluation):,} test images"))
     material = Material(run, model, dataset, evaluation)
     drawings = draw(material)
-    plots = run.path / "plots"
-    try:
-        plots.mkdir(exist_ok=True)
-    except OSError as error:
-        raise RunError(f"could not make the folder {plots}: {error.strerror or error}") from error
-    for drawing in drawings.values():
-        write_bytes(plots / f"{drawing.name}.png", rendering.png(drawing.figure))
+    _write_plots(drawings, run.path / "plots")
     path = run.path / "report.html"
     write_bytes(path, _page(material, drawings).encode())
     return path
+
+
+def _judge(run: Run, model: nn.Module, dataset: Dataset) -> Evaluation:
+    """Judge where the model is; weights that are no numbers are the run's fault, and anything else the caller's."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        return evaluate(model, dataset.test, run.preprocess, device=device)
+    except ValueError as error:
+        if all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+            raise
+        raise RunError(_no_numbers(run, f"for the test images of {dataset.name!r}")) from error
+
+
+def _no_numbers(run: Run, where: str) -> str:
+    return (
+        f"the weights of {run.path} give NaN or infinite probabilities {where}, so there is nothing to report; train "
+        "again with a lower --lr or with --clip-grad 1"
+    )
+
+
+def _write_plots(drawings: dict[str, Drawing], folder: Path) -> None:
+    """Every figure as a file; those of an earlier report that this one lacks go, and other files stay."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"could not make the folder {folder}: {error.strerror or error}") from error
+    for drawing in drawings.values():
+        write_bytes(folder / f"{drawing.name}.png", rendering.png(drawing.figure))
+    for name in NAMES:
+        stale = folder / f"{name}.png"
+        if name not in drawings:
+            try:
+                stale.unlink(missing_ok=True)
+            except OSError as error:
+                raise RunError(f"could not remove {stale}: {error.strerror or error}") from error
 
 
 def _page(material: Material, drawings: dict[str, Drawing]) -> str:
@@ -73,7 +104,7 @@ def _page(material: Material, drawings: dict[str, Drawing]) -> str:
     here = resources.files("convscope.report")
     parts = sections(material, drawings)
     return Template((here / "page.html").read_text(encoding="utf-8")).substitute(
-        title=markup.text(material.run.title),
+        title=markup.text(material.title),
         style=(here / "page.css").read_text(encoding="utf-8").strip(),
         headline=headline(material),
         links="\n".join(f'<a href="#{anchor}">{markup.text(name)}</a>' for anchor, name, _ in parts),

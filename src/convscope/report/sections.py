@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
+from convscope.naming import duration
 from convscope.report import markup
 from convscope.report.again import python_source
 from convscope.report.drawings import Drawing
 from convscope.report.material import Material
-from convscope.report.wording import duration, memory, percent, plural
+from convscope.report.wording import NOT_NOTED, memory, percent, plural
 from convscope.train import TrainConfig
 
 OPEN = 20  # rows up to which a table is open from the start
+UNKNOWN = "\N{EN DASH}"  # what no image says anything about
 
 Drawings = Mapping[str, Drawing]
 Facts = list[tuple[str, str, str]]
@@ -44,7 +46,7 @@ def _images(material: Material, drawings: Drawings) -> str:
     counts = dataset.train.counts()
     balance = f"{min(counts):,} to {max(counts):,}" if min(counts) != max(counts) else f"{counts[0]:,}"
     facts = [
-        ("Data set", dataset.name, ""),
+        ("Data set", material.images_title, ""),
         ("Training images", f"{len(dataset.train):,}", ""),
         ("Test images", f"{len(dataset.test):,}", ""),
         ("Classes", f"{len(dataset.classes):,}", ""),
@@ -54,7 +56,7 @@ def _images(material: Material, drawings: Drawings) -> str:
         ("Subtracted mean, of values 0 to 1", ", ".join(f"{value:.4f}" for value in see.mean), ""),
         ("Divided by", ", ".join(f"{value:.4f}" for value in see.std), ""),
     ]
-    lead = f"What the network was shown, and how: {dataset.name}."
+    lead = f"What the network was shown, and how: {material.images_title}."
     cards = markup.grid(drawings["images"].card(), markup.facts("The data", facts))
     return markup.section("images", "The images", lead, cards)
 
@@ -125,14 +127,17 @@ def _class_table(material: Material) -> str:
         said = evaluation.confusion[label].clone()
         said[label] = 0
         wrong = f"{evaluation.classes[int(said.argmax())]} ({int(said.max()):,})" if said.any() else "nothing"
+        if not score.support:
+            rows.append([score.name, *3 * [UNKNOWN], "0", UNKNOWN])
+            continue
         rows.append([score.name, *map(percent, (score.precision, score.recall, score.f1)), f"{score.support:,}", wrong])
-    count = len(evaluation.per_class)
-    means = [
-        sum(getattr(score, name) for score in evaluation.per_class) / count for name in ("precision", "recall", "f1")
-    ]
-    rows.append(["mean of the classes", *map(percent, means), f"{len(evaluation):,}", ""])
+    seen = [score for score in evaluation.per_class if score.support]
+    means = [sum(getattr(score, name) for score in seen) / len(seen) for name in ("precision", "recall", "f1")]
+    some = len(seen) < len(evaluation.per_class)
+    averaged = f"mean of the {len(seen):,} with test images" if some else "mean of the classes"
+    rows.append([averaged, *map(percent, means), f"{len(evaluation):,}", ""])
     headers = ["class", "precision", "recall", "F1", "test images", "most often taken for"]
-    return markup.table("Precision, recall and F1 on the test images", headers, rows)
+    return markup.table("Precision, recall and F1 on the test images", headers, rows, spare=headers[-1])
 
 
 def _looking(material: Material, drawings: Drawings) -> str:
@@ -183,23 +188,19 @@ def _setting(value: Any) -> str:
 
 
 def _machine(material: Material) -> str:
-    environment = material.run.environment
     cards = [markup.facts("Time and memory", list(_times(material)))]
     for title, names in (("Where it ran", ("plan", "hardware")), ("Versions", ("versions",))):
-        values = {key: value for name in names for key, value in environment.get(name, {}).items()}
-        if values:
-            cards.append(
-                markup.facts(title, [(key.replace("_", " "), str(value), "") for key, value in values.items()])
-            )
+        values = {key: value for name in names for key, value in material.about(name).items()}
+        noted = [(key.replace("_", " "), str(value), "") for key, value in values.items()]
+        cards.append(markup.facts(title, noted or [("environment.json", NOT_NOTED, "")]))
     lead = "Times depend on the machine; they are as measured during this run."
     return markup.section("machine", "Machine and time", lead, markup.grid(*cards))
 
 
 def _times(material: Material) -> Iterator[tuple[str, str, str]]:
     """What was measured of time and memory."""
-    started = material.run.environment.get("started")
-    if started:
-        yield "Started", str(started).replace("T", " "), ""
+    started = material.environment.get("started")
+    yield "Started", str(started).replace("T", " ") if started else NOT_NOTED, ""
     if material.seconds is not None:
         yield "Whole training", duration(material.seconds), ""
     split = material.history.split
@@ -214,15 +215,31 @@ def _times(material: Material) -> Iterator[tuple[str, str, str]]:
         yield "Training speed (median)", f"{median(speeds):,.0f} images/s", ""
         yield "Slowest and fastest epoch", f"{min(speeds):,.0f} and {max(speeds):,.0f} images/s", ""
     peak = material.end.values.get("peak_memory_bytes") if material.end else None
-    yield "Peak memory of the process", memory(peak) if peak else "not noted", ""
+    yield "Peak RAM of the process", memory(peak) if peak else NOT_NOTED, ""
 
 
 def _again(material: Material) -> str:
-    command = material.run.environment.get("command")
-    lead = "This command repeats the run." if command else "The run was started from Python. These lines repeat it."
-    words = markup.code(str(command) if command else python_source(material))
+    command = material.command
+    if command:
+        lead = "This command repeats the run."
+    elif material.environment:
+        lead = "The run was started from Python. These lines repeat it."
+    else:
+        lead = "How the run was started is not noted. These lines of Python repeat it."
+    words = markup.code(command or python_source(material))
     seed = (
-        f"The seed {material.config.seed} fixes the initial weights and the order of the images. On the same machine "
-        "with the same versions the numbers come out the same; elsewhere they differ a little."
+        f"The seed {material.config.seed} fixes the initial weights and the order of the images. {_sameness(material)}"
     )
     return markup.section("again", "Do it again", lead, words, markup.paragraph(seed, kind="lead after"))
+
+
+def _sameness(material: Material) -> str:
+    """How equal a second run can be: sums on an accelerator are added up in no fixed order."""
+    device, threads = material.device, material.about("plan").get("threads")
+    exactly = "on the same machine, with the same versions and the same number of threads"
+    if device is None:
+        return f"On the CPU the numbers come out the same {exactly}; on an accelerator, and elsewhere, close to it."
+    if device == "cpu":
+        counted = f" ({threads})" if threads else ""
+        return f"On the CPU the numbers come out the same {exactly}{counted}; elsewhere they are close, not the same."
+    return f"This run was computed on {device}, where the numbers come out close, not the same, even on one machine."

@@ -6,6 +6,9 @@ import math
 import unicodedata
 
 NBSP = "\N{NO-BREAK SPACE}"
+NOT_NOTED = "not noted"
+
+SPLITS = {"test": "test images", "val": "validation images"}  # what an epoch was judged by, in words
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -25,22 +28,6 @@ def percent(share: float, digits: int = 1) -> str:
     else:
         number = f"{100 * share:.{digits}f}"
     return f"{number}{NBSP}%"
-
-
-def duration(seconds: float) -> str:
-    r"""A time span in the two units that matter.
-
-    Example:
-        >>> duration(0.5), duration(75), duration(7300)
-        ('0.50\xa0s', '1\xa0min 15\xa0s', '2\xa0h 1\xa0min')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.{2 if seconds < 10 else 1}f}{NBSP}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}{NBSP}min {rest}{NBSP}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,}{NBSP}h {minutes}{NBSP}min"
 
 
 def memory(count: float) -> str:

@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from convscope.report.figures.style import BLUE, GRID, INK, MUTED, SMALL, TEXT, VERMILION, canvas, in_style
+from convscope.report.wording import SPLITS, percent
 from convscope.train import History, Row
 
 HEIGHT = 2.75  # inches
 FEW = 40  # points up to which each gets a marker
-
-SPLITS = {"test": "test images", "val": "validation images"}
 
 
 def _steps_per_epoch(history: History) -> float | None:
@@ -26,8 +25,8 @@ def _steps_per_epoch(history: History) -> float | None:
 
 
 def _points(history: History, rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
-    """Where and how high: epochs (or steps, see ``_steps_per_epoch``) and the values of that name."""
-    rows = [row for row in rows if name in row.values]
+    """Where and how high: epochs (or steps, see ``_steps_per_epoch``) and the finite values of that name."""
+    rows = [row for row in rows if math.isfinite(row.values.get(name, math.nan))]
     per_epoch = _steps_per_epoch(history) or 1
     return [row.step / per_epoch for row in rows], [row.values[name] for row in rows]
 
@@ -37,11 +36,38 @@ def _training_rows(history: History) -> tuple[Row, ...]:
     return max(history.of("step"), history.of("epoch"), key=len)
 
 
+def _last(history: History, name: str) -> float | None:
+    """What the table of epochs says last; without a finished epoch, the last that was noted."""
+    for kind in ("epoch", "step"):
+        values = _points(history, history.of(kind), name)[1]
+        if values:
+            return values[-1]
+    return None
+
+
+def _labels(history: History, what: str) -> tuple[str, str]:
+    """What the legend says of both lines: whose they are, and where they ended."""
+    names = {"training": f"train_{what}", SPLITS[history.split]: f"{history.split}_{what}"}
+    ends = {images: _last(history, name) for images, name in names.items()}
+    training, held = (
+        "" if end is None else f"{images} {percent(end) if what == 'accuracy' else f'{end:.3f}'}"
+        for images, end in ends.items()
+    )
+    return training, held
+
+
 def _line(axes: Axes, x: list[float], y: list[float], color: str, label: str, marker: str) -> None:
     if not x:
         return
     shown = marker if len(x) <= FEW else ""
     axes.plot(x, y, color=color, label=label, marker=shown, markersize=4, linewidth=1.6, solid_capstyle="round")
+
+
+def _both(axes: Axes, history: History, what: str) -> None:
+    """The line of the training images, as fine as it was noted, and the line of those that epochs were judged by."""
+    training, held = _labels(history, what)
+    _line(axes, *_points(history, _training_rows(history), f"train_{what}"), BLUE, training, "o")
+    _line(axes, *_points(history, history.of("epoch"), f"{history.split}_{what}"), VERMILION, held, "D")
 
 
 def _finish(axes: Axes, history: History, ylabel: str) -> None:
@@ -80,13 +106,11 @@ def loss_curve(history: History, *, num_classes: int | None = None) -> Figure:
         num_classes: When given, a dotted line marks what guessing costs: ``log(num_classes)``.
 
     Returns:
-        A figure 3.9 inches wide. Lines: training, then test or validation, then guessing.
+        A figure 3.9 inches wide. Lines: training, then test or validation, then guessing. The legend gives the values
+        of the last epoch; of the training images that is the mean over it.
     """
     figure, axes = canvas(HEIGHT)
-    x, y = _points(history, _training_rows(history), "train_loss")
-    _line(axes, x, y, BLUE, f"training {y[-1]:.3f}" if y else "", "o")
-    x, y = _points(history, history.of("epoch"), f"{history.split}_loss")
-    _line(axes, x, y, VERMILION, f"{SPLITS[history.split]} {y[-1]:.3f}" if y else "", "D")
+    _both(axes, history, "loss")
     if num_classes and axes.lines:
         _chance(axes, math.log(num_classes), "guessing")
     _finish(axes, history, "cross-entropy loss (nats)")
@@ -103,20 +127,19 @@ def accuracy_curve(history: History, *, num_classes: int | None = None) -> Figur
         num_classes: When given, a dotted line marks what guessing gives: ``1 / num_classes``.
 
     Returns:
-        A figure 3.9 inches wide. Lines: training, then test or validation, then guessing.
+        A figure 3.9 inches wide. Lines: training, then test or validation, then guessing. The legend gives the values
+        of the last epoch; of the training images that is the mean over it.
     """
     figure, axes = canvas(HEIGHT)
-    x, y = _points(history, _training_rows(history), "train_accuracy")
-    _line(axes, x, y, BLUE, f"training {100 * y[-1]:.1f} %" if y else "", "o")
-    x, y = _points(history, history.of("epoch"), f"{history.split}_accuracy")
-    _line(axes, x, y, VERMILION, f"{SPLITS[history.split]} {100 * y[-1]:.1f} %" if y else "", "D")
+    _both(axes, history, "accuracy")
     lowest = min([float(np.min(line.get_ydata())) for line in axes.lines], default=0.0)
     if num_classes and axes.lines and lowest < 0.5:
         _chance(axes, 1 / num_classes, "guessing")
         lowest = 0.0
-    _finish(axes, history, "images called right (%)")
+    start = 0.0 if lowest < 0.5 else min(0.9, math.floor(10 * lowest) / 10)
+    _finish(axes, history, "images called right (%)" + (f", from {100 * start:.0f}" if start else ""))
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    axes.set_ylim(0 if lowest < 0.5 else math.floor(10 * lowest) / 10, 1.005)
+    axes.set_ylim(start, 1.005)
     return figure
 
 

@@ -11,12 +11,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from convscope.measure import Evaluation
+from convscope.report.figures.contrast import ink_on
 from convscope.report.figures.style import (
     BLUE,
     GRID,
     INK,
     MUTED,
-    PAPER,
     SMALL,
     TEXT,
     VERMILION,
@@ -33,7 +33,6 @@ ROOMY = 12  # classes up to which a figure of the usual width has room for count
 SCORED = 30  # classes that fit under each other
 
 GAMMA = 0.6  # rare mistakes would be invisible on a linear scale; the bar shows the same scale
-REVERSED = 0.78  # opacity from which text on a cell is drawn in the colour of the paper
 
 
 def _opacity(share: float) -> float:
@@ -71,7 +70,7 @@ def _draw_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
         axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=color, alpha=opacity, linewidth=0))
         axes.text(
             column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=size,
-            color=PAPER if opacity >= REVERSED else INK,
+            color=ink_on(color, opacity),
         )  # fmt: skip
 
 
@@ -133,15 +132,15 @@ def confusion(evaluation: Evaluation) -> Figure:
 
 @in_style
 def per_class(evaluation: Evaluation) -> Figure:
-    """Precision and recall of every class; of more than 30 classes, the 30 with the lowest F1.
+    """Precision and recall of every class that has images; of more than 30 classes, the 30 with the lowest F1.
 
     Returns:
         A figure 3.9 inches wide, as high as the classes need.
     """
-    scores = list(enumerate(evaluation.per_class))
+    scores = [(label, score) for label, score in enumerate(evaluation.per_class) if score.support]
     if len(scores) > SCORED:
         scores = sorted(scores, key=lambda each: each[1].f1)[:SCORED]
-    figure, axes = canvas(1.0 + 0.24 * len(scores))
+    figure, axes = canvas(1.0 + (0.31 if len(scores) <= ROOMY else 0.24) * len(scores))
     places = range(len(scores))
     precision = [score.precision for _, score in scores]
     recall = [score.recall for _, score in scores]
@@ -155,11 +154,13 @@ def per_class(evaluation: Evaluation) -> Figure:
     axes.set_yticks(places, [names[i][0] for i, _ in scores], parse_math=False)
     for label, (i, _) in zip(axes.get_yticklabels(), scores, strict=True):
         mean(label, names[i][1])
-    lowest = math.floor(10 * min(precision + recall)) / 10
+    lowest = min(0.9, math.floor(10 * min(precision + recall)) / 10)
     axes.set(xlim=(lowest - 0.01, 1.015), ylim=(len(scores) - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-    axes.set_xlabel("share of images (%)", fontsize=TEXT)
+    axes.set_xlabel(
+        "share of images (%)" + (f"; the axis begins at {100 * lowest:.0f} %" if lowest else ""), fontsize=TEXT
+    )
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GRID, linewidth=0.8)

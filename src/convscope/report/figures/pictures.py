@@ -78,7 +78,7 @@ def mistakes(evaluation: Evaluation, images: ImageSet, *, most: int = 9) -> Figu
     names = dict(zip(evaluation.classes, drawn_names(evaluation.classes, 12), strict=True))
     size = label_size([f"said {name}" for name, _ in names.values()], 84)
     for mistake, (row, column) in zip(worst, cells, strict=True):
-        corner = (column * pitch, row * down + height)
+        corner = (column * pitch - 0.5, row * down + height - 0.5)  # a pixel reaches half a unit around its place
         _caption(axes, corner, 1, "said", names[mistake.said], size=size, color=VERMILION)
         _caption(axes, corner, 2, "is", names[mistake.true], size=size, color=INK)
         _caption(axes, corner, 3, "sure:", (percent(mistake.confidence),) * 2, size=size, color=MUTED)
@@ -133,7 +133,7 @@ def first_layer_filters(model: nn.Module) -> Figure | None:
     else:
         tiles = np.round(255 * DIVERGING(Normalize(-limit, limit)(weight[:, 0].numpy()))[..., :3]).astype(np.uint8)
     count = len(tiles)
-    columns = min(count, 3 if count <= 6 else 4 if count <= 16 else 8)
+    columns = count if count <= 3 else round(math.sqrt(count))  # about as high as wide
     rows = math.ceil(count / columns)
     scale = math.ceil(24 / max(tiles.shape[1:3]))  # so that a gap can be a fraction of a weight
     tiles = tiles.repeat(scale, 1).repeat(scale, 2)
@@ -191,8 +191,9 @@ def _label_tiles(
     size = label_size([name for name, _ in names], 42)
     for label, (shown, name) in enumerate(names):
         row, column = divmod(label, columns)
+        corner = (column * across - 0.5, row * down + height - 0.5)
         text = axes.annotate(
-            shown, (column * across, row * down + height), xytext=(0, -size - 1), textcoords="offset points",
+            shown, corner, xytext=(0, -size - 1), textcoords="offset points",
             fontsize=size, parse_math=False, annotation_clip=False,
         )  # fmt: skip
         mean(text, name)

@@ -31,7 +31,25 @@ PAPER = "#ffffff"
 BLUE = "#0072b2"  # this and the next: Okabe and Ito's palette, told apart with every kind of colour vision
 VERMILION = "#d55e00"
 
-ROLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "card", BLUE: "blue", VERMILION: "vermilion"}
+# Of a number on a coloured cell: hardly different from each other in a file, but not in a theme.
+ON_PALE = "#010101"  # black in the light theme, white in the dark one
+ON_STRONG = "#fefefe"  # white in the light theme, black in the dark one
+BLACK = "#020202"  # in both
+WHITE = "#fdfdfd"  # in both
+
+ROLES = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    PAPER: "card",
+    BLUE: "blue",
+    VERMILION: "vermilion",
+    ON_PALE: "onpale",
+    ON_STRONG: "onstrong",
+    BLACK: "black",
+    WHITE: "white",
+}
+DARK = {PAPER: "#181c22", BLUE: "#56b4e9", VERMILION: "#f08a3c"}  # what the dark theme makes of them, as in page.css
 
 TEXT = 9.5  # points
 SMALL = 8.5
