@@ -13,7 +13,9 @@ FLAGS = {
     "train": "batch-size clip-grad data data-dir device epochs force help image-size json keep label-smoothing "
     "log-interval lr model momentum normalize opt out patience recipe resume sched seed strict threads val-fraction "
     "warmup-epochs weight-decay",
-    "evaluate": "batch-size data data-dir device help json",
+    "evaluate": "against batch-size data data-dir device help json top-k",
+    "summary": "columns depth format help image-size in-channels json lint num-classes sort style",
+    "look": "batch-size data data-dir device force help json layer max-shift out samples weights",
     "predict": "device help json top",
     "report": "data-dir help",
     "models": "help json",
@@ -74,7 +76,10 @@ def test_every_verb_is_frozen():
         (["train", "--image-size", "8"], "lenet needs images of at least 12x12 pixels, got image_size=8"),
         (["train", "--lerning-rate", "1"], "Unrecognized options: --lerning-rate"),
         (["train", "--device", "abacus"], "--device abacus is not on this machine; expected one of: auto, cpu"),
-        (["train", "--resume", "runs/x", "--lr", "1"], "--resume goes on with the run's own settings"),
+        (["train", "--resume", "runs/x", "--epochs", "10"], "--resume goes on with the run's own settings"),
+        (["train", "--recipe", "default", "--recipe=textbok"], "unknown recipe 'textbok'"),
+        (["train", "--threads", "100000"], "--threads must be at most"),
+        (["train", "--data", ""], "data set"),
         (["predict", "runs/x"], "name at least one image"),
         (["evaluate"], "Missing from convscope evaluate"),
     ],
@@ -110,11 +115,10 @@ def test_what_is_not_there_gets_one_sentence_and_exit_1(convscope, words, said):
         (DataError("the files are gone"), 1, "convscope: the files are gone\n"),
         (TrainingInterrupted("stopped after step 3"), 130, "convscope: stopped after step 3\n"),
         (KeyboardInterrupt(), 130, "convscope: interrupted\n"),
-        (ValueError("--top must be at least 1"), 2, "convscope: --top must be at least 1\n"),
     ],
 )
 def test_what_is_raised_becomes_a_sentence_and_a_code(monkeypatch, capsys, raised, code, said):
-    def fail(_: str, __: list[str]) -> int:
+    def fail(_: list[str]) -> int:
         raise raised
 
     monkeypatch.setattr("convscope.cli.entry._run", fail)
@@ -123,7 +127,7 @@ def test_what_is_raised_becomes_a_sentence_and_a_code(monkeypatch, capsys, raise
 
 
 def test_a_bug_is_said_in_one_line_and_its_traceback_is_kept(monkeypatch, capsys):
-    def fail(_: str, __: list[str]) -> int:
+    def fail(_: list[str]) -> int:
         raise ZeroDivisionError("by nought")
 
     monkeypatch.setattr("convscope.cli.entry._run", fail)
@@ -135,7 +139,29 @@ def test_a_bug_is_said_in_one_line_and_its_traceback_is_kept(monkeypatch, capsys
     Path(details).unlink()
 
 
-def test_a_reader_that_leaves_early_is_no_error():
-    command = f"{sys.executable} -m convscope models | head -n 1"
-    answer = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
-    assert answer.stderr == ""
+@pytest.mark.parametrize("words", ["models", "models --json", "data list --json", "--help"])
+def test_a_reader_that_leaves_early_is_no_error(words):
+    """`true` reads nothing at all; the program must notice and still end well."""
+    command = f"{sys.executable} -m convscope {words} | true; echo ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (answer.stdout, answer.stderr) == ("0\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+@pytest.mark.parametrize("words", ["--help", "models", "models --json"])
+def test_output_that_cannot_be_written_is_one_sentence(words):
+    command = f"{sys.executable} -m convscope {words} > /dev/full; echo $?"
+    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert answer.stdout == "1\n"
+    assert answer.stderr == "convscope: No space left on device\n"
+
+
+def test_a_value_error_from_elsewhere_is_a_bug_and_not_the_users_fault(monkeypatch, capsys):
+    def fail(_: list[str]) -> int:
+        raise UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range")
+
+    monkeypatch.setattr("convscope.cli.entry._run", fail)
+    assert main(["train"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("convscope: unexpected UnicodeEncodeError")
+    Path(re.findall(r"in (\S+)\)", error)[0]).unlink()

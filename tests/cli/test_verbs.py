@@ -103,6 +103,41 @@ def test_train_json_is_one_object(convscope, tmp_path):
     assert result["accuracy"] == Run.open("run").history.of("end")[0].values["test_accuracy"]
 
 
+def test_names_are_printed_as_they_are(convscope, tmp_path):
+    for name in ("Dress :smile:", "sm[bold]x"):
+        (tmp_path / "odd [red]" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("L", (20, 20), 25 * number).save(tmp_path / "odd [red]" / name / f"{number}.png")
+    shown = convscope("data", "show", "odd [red]")
+    assert shown.code == 0, shown.err
+    assert all(name in shown.out for name in ("Dress :smile:", "sm[bold]x", "odd [red]:"))
+    answer = convscope("train", "--data", "odd [red]", *SHORT, "--batch-size", 4, "--out", "run [x] :smile:")
+    assert answer.code == 0, answer.err
+    assert "into run [x] :smile:" in answer.err
+    assert "Dress :smile:" in convscope("evaluate", "run [x] :smile:").out
+
+
+def test_a_long_path_is_never_cut(convscope, trained, tmp_path):
+    folder = tmp_path / ("d" * 120) / ("e" * 120)
+    folder.mkdir(parents=True)
+    Image.new("L", (20, 20)).save(folder / "a.png")
+    answer = convscope("predict", trained[0], folder / "a.png", "--top", 10)
+    assert str(folder / "a.png") in answer.out
+    assert answer.out.count("%") == 10
+
+
+def test_a_grey_network_judges_colour_pictures(convscope, trained, tmp_path):
+    test = data.load("digits").test
+    for number, (image, label) in enumerate(zip(test.images[:60], test.labels[:60].tolist(), strict=True)):
+        for split in ("train", "test"):
+            file = tmp_path / "colour" / split / str(label) / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0].numpy()).convert("RGB").save(file)
+    result = json.loads(convscope("evaluate", trained[0], "--data", "./colour", "--json").out)
+    assert result["images"] == 60
+    assert result["accuracy"] > 0.85
+
+
 def test_flags_change_the_recipe_and_nothing_else(convscope):
     convscope("train", *SHORT, "--recipe", "textbook", "--lr", "0.2", "--out", "run")
     config = Run.open("run").train_config

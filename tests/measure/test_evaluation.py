@@ -86,3 +86,49 @@ def test_to_dict_has_accuracy_first_and_is_json():
         "f1": pytest.approx(2 / 3),
         "support": 2,
     }
+
+
+def test_to_dict_tells_interval_calibration_and_top_k():
+    result = Evaluation(torch.tensor([[0.6, 0.3, 0.1]] * 4), torch.tensor([0, 0, 1, 2]), CLASSES)
+    values = result.to_dict(top_k=2)
+    assert values["accuracy_interval"] == list(result.share_right.interval)
+    assert values["accuracy_interval"][0] < values["accuracy"] == 0.5 < values["accuracy_interval"][1]
+    assert (values["top_k"]["k"], values["top_k"]["value"]) == (2, 0.75)
+    assert values["calibration"]["expected_calibration_error"] == pytest.approx(0.1)
+    assert "top_k" not in result.to_dict()
+
+
+def test_every_module_gets_its_own_mode_back():
+    frozen = nn.BatchNorm2d(4).eval()
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), frozen, nn.Dropout(), nn.Flatten(), nn.Linear(144, 3))
+    predict(model, torch.zeros(2, 1, 8, 8, dtype=torch.uint8), Preprocess((8, 8), (0.5,), (0.2,)))
+    assert model.training
+    assert model[0].training
+    assert not frozen.training
+
+
+def test_a_model_that_gives_no_scores_gets_one_sentence():
+    class Odd(nn.Module):
+        def __init__(self, answer):
+            super().__init__()
+            self.answer = answer
+
+        def forward(self, x):
+            return self.answer
+
+    images, seen = torch.zeros(2, 1, 8, 8, dtype=torch.uint8), Preprocess((8, 8), (0.5,), (0.2,))
+    for answer, name in (((torch.zeros(2, 3),), "tuple"), ({"out": torch.zeros(2, 3)}, "dict")):
+        with pytest.raises(TypeError, match=rf"one tensor of scores \(N, K\), got a {name}; wrap it in a module"):
+            predict(Odd(answer), images, seen)
+    with pytest.raises(ValueError, match=r"scores \(N, K\) for 2 images, got shape \(2, 3, 1, 1\)"):
+        predict(Odd(torch.zeros(2, 3, 1, 1)), images, seen)
+    with pytest.raises(ValueError, match="expected at least one image, got none"):
+        predict(Odd(torch.zeros(2, 3)), images[:0], seen)
+    broken = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    broken[1].bias.data[1] = float("nan")
+    with pytest.raises(
+        ValueError, match=r"scores that are no numbers: there is NaN or infinity in its weights 1\.bias"
+    ):
+        predict(broken, images, seen)
+    with pytest.raises(ValueError, match="its weights are finite, so the inputs are not, or a layer divides by zero"):
+        predict(Odd(torch.full((2, 3), float("inf"))), images, seen)

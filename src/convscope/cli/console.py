@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from convscope import data
-from convscope.errors import DataError
+from convscope.errors import DataError, RunError
 from convscope.train import Run
 
 T = TypeVar("T")
+PIPE_WIDTH = 10_000
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is off unless it is typed; it has no ``--no-`` form."""
 
@@ -38,26 +40,36 @@ def parse(words: Sequence[str], into: type[T], verb: str, *, default: T | None =
     return tyro.cli(into, args=words, prog=f"convscope {verb}", description=description, config=conf, default=default)
 
 
+class _Plain(Console):
+    """A console that prints names as they are, and leaves a reader that went away to the program."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def messages() -> Console:
     """Where progress and messages go: stderr."""
-    return Console(stderr=True, highlight=False)
+    return _Plain(stderr=True)
 
 
 def results() -> Console:
-    """Where results go: stdout, wide enough not to cut anything when it is no terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    """Where results go: stdout; when it is no terminal, wide enough never to cut or fold anything."""
+    return _Plain(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
-    """One machine-readable result on stdout."""
-    print(json.dumps(value, indent=2))
+    """One machine-readable result on stdout; NaN is no JSON and is refused."""
+    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr for long work, given as a function of (done, total); it appears with the first call."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -73,27 +85,36 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield update
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def warn_of_skipped(path: Path, reason: str) -> None:
     """Name a file that was left out."""
-    messages().print(f"skipped {path}: {reason}", style="yellow", markup=False)
+    messages().print(f"skipped {path}: {reason}", style="yellow", soft_wrap=True)
 
 
 def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None) -> data.Dataset:
-    """The images that a run was trained on, or others brought to the same size, with a bar while they are read.
+    """The images that a run was trained on, or others brought to the same size and channels.
 
     Raises:
         DataError: The run was trained on images that only its Python program had.
+        RunError: ``config.json`` asks for what this version does not know.
     """
     source = dict(run.config["data"]["source"])
-    if name is None and not source:
+    if name is not None:
+        known = name in data.names()
+        shape = (
+            {} if known else {"image_size": run.config["data"]["image_size"][0], "channels": run.preprocess.channels}
+        )
+        return read_images(name, data_dir=data_dir, **shape)
+    if not source:
         raise DataError(f"{run.path} was trained on images made in memory; name other ones with --data")
+    unknown = set(source) - set(inspect.signature(data.load).parameters)
+    if unknown or "name_or_folder" not in source:
+        raise RunError(f"{run.path / 'config.json'} is damaged: its data source has {', '.join(sorted(source))}")
     if data_dir is not None:
         source["data_dir"] = str(data_dir)
-    if name is not None:
-        return read_images(name, data_dir=data_dir, image_size=run.config["data"]["image_size"][0])
     return read_images(source.pop("name_or_folder"), **source)
 
 

@@ -15,7 +15,7 @@ from convscope.naming import unknown_name
 
 USAGE = """usage: convscope data list | get NAME | show NAME_OR_FOLDER
 
-  list  the data sets that have a name, and whether they are on this machine
+  list  the data sets that have a name
   get   download one now, so that it is there when there is no network
   show  classes, counts, mean and deviation; with --out a sheet of pictures
 
@@ -101,7 +101,7 @@ def _list(words: list[str]) -> int:
     for entry in entries:
         shape = "x".join(map(str, entry.image_shape))
         table.add_row(entry.name, f"{entry.train_images:,}", f"{entry.test_images:,}", shape, entry.description)
-    results().print(table, markup=False)
+    results().print(table)
     return 0
 
 
@@ -127,7 +127,7 @@ def _show(words: list[str]) -> int:
         from convscope.report.figures import contact_sheet
 
         save_figure(contact_sheet(dataset), asked.out)
-        messages().print(f"contact sheet: {asked.out}", markup=False, soft_wrap=True)
+        messages().print(f"contact sheet: {asked.out}", soft_wrap=True)
     return 0
 
 
@@ -152,7 +152,7 @@ def _print(dataset: data.Dataset) -> None:
         markup=False,
     )
     numbers = [" ".join(f"{value:.4f}" for value in values) for values in (dataset.mean, dataset.std)]
-    out.print(f"mean {numbers[0]}   deviation {numbers[1]}   (of training values in 0..1, per channel)\n", markup=False)
+    out.print(f"mean {numbers[0]}   deviation {numbers[1]}   (of training values in 0..1, per channel)\n")
     table = Table(box=None, header_style="dim", padding=(0, 1))
     table.add_column("label", justify="right")
     table.add_column("class")
@@ -162,4 +162,4 @@ def _print(dataset: data.Dataset) -> None:
         zip(dataset.classes, dataset.train.counts(), dataset.test.counts(), strict=True)
     ):
         table.add_row(str(label), name, f"{train:,}", f"{test:,}")
-    out.print(table, markup=False)
+    out.print(table)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from convscope import __version__
@@ -20,6 +21,8 @@ VERBS = {
     "train": "train a network on images and leave a run folder with a report",
     "evaluate": "measure a run on test images: accuracy, per class, confusion matrix",
     "predict": "say what is on your own photographs",
+    "summary": "show shapes, parameters, arithmetic, memory and receptive fields of a network",
+    "look": "draw what is inside a network and how it behaves",
     "report": "write a run's report.html again",
     "models": "list the networks that can be trained",
     "data": "list, fetch and show data sets",
@@ -55,36 +58,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 the work failed, 2 the words are wrong, 130 interrupted.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return DONE
-    if words[0] in ("-V", "--version"):
-        print(f"convscope {__version__}")
-        return DONE
     try:
-        return _run(words[0], words[1:])
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
     except TrainingInterrupted as stopped:
         return _fail(str(stopped), INTERRUPTED)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except ConvscopeError as error:
         return _fail(str(error), FAILED)
-    except ValueError as error:
-        return _fail(str(error), WRONG_WORDS)
     except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return DONE
+    except OSError as error:
+        _forget_output()
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", FAILED)
     except Exception as error:
+        if _is_about_words(error):
+            return _fail(str(error), WRONG_WORDS)
         return _fail(_unexpected(error), FAILED)
 
 
-def _run(verb: str, words: list[str]) -> int:
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return DONE
+    if words[0] in ("-V", "--version"):
+        print(f"convscope {__version__}")
+        return DONE
+    verb = words[0]
     if verb not in VERBS:
         raise unknown_name("verb", verb, VERBS, hint="convscope --help")
-    code: int = importlib.import_module(f"convscope.cli.{verb}").main(words)
-    sys.stdout.flush()
+    code: int = importlib.import_module(f"convscope.cli.{verb}").main(words[1:])
     return code
+
+
+def _is_about_words(error: Exception) -> bool:
+    """Whether a ``ValueError`` is ours, about something that was typed; one from elsewhere is a bug."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return type(error) is ValueError and raised_in.partition(".")[0] == "convscope"
+
+
+def _forget_output() -> None:
+    """Send what is left to print nowhere, so that closing stdout does not fail once more."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

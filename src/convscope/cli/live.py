@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from convscope.naming import duration
 from convscope.train import Event, Finished, Listener, Logged, Row, Started, Stepped
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -48,19 +49,6 @@ def sparkline(values: Sequence[float], *, width: int = 24) -> str:
     return "".join(BLOCKS[round((v - low) / span * (len(BLOCKS) - 1)) if span else 0] for v in means)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    Example:
-        >>> duration(3.21), duration(75), duration(3725)
-        ('3.2 s', '1 min 15 s', '1 h 02 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _held(values: Mapping[str, float]) -> str:
     """The split that an epoch was measured on, from the names of its numbers."""
     return "val" if "val_loss" in values else "test"
@@ -90,7 +78,7 @@ class Lines:
             )
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
 
 class Screen:

@@ -59,7 +59,7 @@ def _print(known: list[models.ModelInfo]) -> None:
         top1 = f"{info.accuracy.top1:.2f} %" if info.accuracy else ""
         provenance = (size, top1, f"({papers.index((info.year, info.paper)) + 1})") if wide else ()
         table.add_row(info.name, f"{info.parameters:,}", _count(info.macs), *provenance, info.description)
-    out.print(table, markup=False)
+    out.print(table)
     if wide:
         sources = {(info.accuracy.dataset, info.accuracy.source) for info in known if info.accuracy}
         notes = [
@@ -67,11 +67,9 @@ def _print(known: list[models.ModelInfo]) -> None:
         ]
         notes += [f"top-1 on {dataset}: {source}" for dataset, source in sorted(sources)]
         notes += [f"({number}) {paper}, {year}" for number, (year, paper) in enumerate(papers, 1)]
-        out.print("\n" + "\n".join(notes), markup=False)
+        out.print("\n" + "\n".join(notes))
     else:
-        out.print(
-            f"\nSizes, published accuracy and papers: in a terminal of {WIDE} columns, or with --json", markup=False
-        )
+        out.print(f"\nSizes, published accuracy and papers: in a terminal of {WIDE} columns, or with --json")
 
 
 def _count(number: int) -> str:

@@ -38,13 +38,16 @@ def main(words: list[str]) -> int:
         print_json([prediction.to_dict() for prediction in predictions])
     else:
         table = Table(box=None, show_header=False, padding=(0, 1))
+        table.add_column(overflow="fold")
+        for _ in range(asked.top):
+            table.add_column(no_wrap=True)
         for prediction in predictions:
             guesses = (f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
             if prediction.error is None:
                 table.add_row(prediction.file, *guesses)
         if table.row_count:
-            results().print(table, markup=False)
+            results().print(table)
     for prediction in predictions:
         if prediction.error is not None:
-            messages().print(f"convscope: {prediction.error}", markup=False, soft_wrap=True)
+            messages().print(f"convscope: {prediction.error}", soft_wrap=True)
     return 1 if any(prediction.error for prediction in predictions) else 0

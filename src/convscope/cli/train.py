@@ -14,8 +14,9 @@ from torch import nn
 
 from convscope import data, deploy, models, report
 from convscope.cli.console import Switch, load_data, messages, parse, print_json, read_images
-from convscope.cli.live import display, duration
-from convscope.train import Run, TrainConfig, Trainer, recipe
+from convscope.cli.live import display
+from convscope.naming import duration
+from convscope.train import Run, TrainConfig, Trainer, check_free, recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +46,12 @@ class Words:
 
 def main(words: list[str]) -> int:
     """Run the verb."""
+    _refuse_flags_beside_resume(words)
     base = Words(recipe=_recipe_name(words))
     asked = parse(words, Words, "train", default=dataclasses.replace(base, settings=recipe(base.recipe)))
     console, began = messages(), time.perf_counter()
     if asked.resume is not None:
-        run, model, dataset = _resume(asked, base, console)
+        run, model, dataset = _resume(asked, console)
     else:
         run, model, dataset = _start(asked, words, console)
     page = report.write(run, model, dataset)
@@ -58,20 +60,34 @@ def main(words: list[str]) -> int:
 
 
 def _recipe_name(words: list[str]) -> str:
-    """The recipe is read first, because it sets what the other flags default to."""
-    for position, word in enumerate(words):
-        if word.startswith("--recipe="):
-            return word.partition("=")[2]
-        if word == "--recipe" and position + 1 < len(words):
-            return words[position + 1]
-    return "default"
+    """The recipe is read first, because it sets what the other flags default to; the last one typed counts."""
+    name = "default"
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == "--recipe":
+            name = after
+        elif word.startswith("--recipe="):
+            name = word.partition("=")[2]
+    return name
+
+
+def _refuse_flags_beside_resume(words: list[str]) -> None:
+    """A run goes on with its own settings; a flag that would change them must not be swallowed."""
+    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
+    others = sorted(flags - {"--resume", "--data-dir", "--json", "-h", "--help"})
+    if "--resume" in flags and others:
+        raise ValueError(
+            f"--resume goes on with the run's own settings and takes only --data-dir and --json beside it; "
+            f"leave out {', '.join(others)}"
+        )
 
 
 def _start(asked: Words, words: list[str], console: Console) -> tuple[Run, nn.Module, data.Dataset]:
     known, settings = models.info(asked.model), asked.settings
+    if asked.out is not None:
+        check_free(asked.out, overwrite=asked.force)  # now, and not after minutes of reading images
     dataset = read_images(asked.data, data_dir=asked.data_dir, image_size=settings.image_size, strict=asked.strict)
     (height, width), size = dataset.image_size, settings.image_size
-    if size is None and (height != width or height < known.min_image_size):
+    if size is None and not known.accepts(height, width):
         size = known.image_size
         console.print(f"{asked.model} sees the {height}x{width} images of {dataset.name} resized to {size}x{size}")
     settings = dataclasses.replace(settings, image_size=size)
@@ -89,10 +105,7 @@ def _start(asked: Words, words: list[str], console: Console) -> tuple[Run, nn.Mo
     return run, model, dataset
 
 
-def _resume(asked: Words, base: Words, console: Console) -> tuple[Run, nn.Module, data.Dataset]:
-    allowed = dataclasses.replace(base, resume=asked.resume, data_dir=asked.data_dir, json=asked.json)
-    if asked != dataclasses.replace(allowed, settings=recipe(base.recipe)):
-        raise ValueError("--resume goes on with the run's own settings; it takes only --data-dir and --json beside it")
+def _resume(asked: Words, console: Console) -> tuple[Run, nn.Module, data.Dataset]:
     run = Run.open(asked.resume or "")
     dataset = load_data(run, data_dir=asked.data_dir)
     model = deploy.make_model(run)

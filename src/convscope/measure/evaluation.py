@@ -11,6 +11,9 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor, nn
 
 from convscope.data import ImageSet, Loader, Preprocess
+from convscope.measure.intervals import Share
+from convscope.measure.reliability import Calibration, calibration
+from convscope.measure.undisturbed import check_images, scores, undisturbed
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,36 @@ class Evaluation:
         """Share of images called what they are."""
         return int((self.predictions == self.labels).sum()) / len(self)
 
+    @property
+    def share_right(self) -> Share:
+        """The accuracy as a count, with Wilson's interval for new images of the same kind."""
+        return self.top_k(1)
+
+    def top_k(self, k: int) -> Share:
+        """Images whose true class is among the ``k`` most probable ones; of equal ones the first declared leads.
+
+        Raises:
+            ValueError: ``k`` is not in 1 to the number of classes.
+
+        Example:
+            >>> said = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+            >>> result = Evaluation(said, torch.tensor([1, 2]), ("cat", "dog", "emu"))
+            >>> result.top_k(1).value, result.top_k(2).value, result.top_k(3).value
+            (0.0, 0.5, 1.0)
+        """
+        if not 1 <= k <= len(self.classes):
+            raise ValueError(f"top-k must be 1 to {len(self.classes)}, the number of classes; got {k}")
+        if k == 1:
+            return Share(int((self.predictions == self.labels).sum()), len(self))
+        own = self.probabilities.gather(1, self.labels[:, None])  # N,1
+        earlier = torch.arange(len(self.classes)) < self.labels[:, None]  # N,K
+        ahead = (self.probabilities > own) | ((self.probabilities == own) & earlier)
+        return Share(int((ahead.sum(1) < k).sum()), len(self))
+
+    def calibration(self, *, bins: int = 15) -> Calibration:
+        """How confidence and accuracy compare; see ``measure.calibration``."""
+        return calibration(self.probabilities, self.labels, bins=bins)
+
     @cached_property
     def loss(self) -> float:
         """Mean cross-entropy in nats."""
@@ -118,11 +151,14 @@ class Evaluation:
             for i in worst
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ``accuracy`` first, for ``--json``."""
+    def to_dict(self, *, top_k: int | None = None) -> dict[str, Any]:
+        """Plain values, ``accuracy`` first, for ``--json``; with the share of ``top_k`` when it is given."""
         return {
             "accuracy": self.accuracy,
+            "accuracy_interval": list(self.share_right.interval),
+            **({} if top_k is None else {"top_k": {"k": top_k, **self.top_k(top_k).to_dict()}}),
             "loss": self.loss,
+            "calibration": self.calibration().to_dict(),
             "images": len(self),
             "classes": list(self.classes),
             "per_class": [vars(score) for score in self.per_class],
@@ -149,15 +185,16 @@ def predict(
 
     Returns:
         ``(N, K)`` float32 on the CPU, rows sum to 1.
+
+    Raises:
+        TypeError: The model gives something else than one tensor.
+        ValueError: There are no images, or the scores are no ``(N, K)`` of finite numbers.
     """
+    check_images(images)
     unlabelled = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("",))
     loader = Loader(unlabelled, preprocess, batch_size=batch_size, device=device)
-    was_training = model.training
-    model.to(device).eval()
-    with torch.inference_mode():
-        probabilities = [model(inputs).float().softmax(1).cpu() for inputs, _ in loader.batches()]
-    model.train(was_training)
-    return torch.cat(probabilities)
+    with undisturbed(model.to(device)), torch.inference_mode():
+        return torch.cat([scores(model, inputs).softmax(1).cpu() for inputs, _ in loader.batches()])
 
 
 def evaluate(

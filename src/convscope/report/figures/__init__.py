@@ -6,6 +6,7 @@ They are narrow on purpose: on a phone a figure is as wide as the screen and its
 from convscope.report.figures.curves import accuracy_curve, learning_rate, loss_curve
 from convscope.report.figures.matrices import confusion, per_class
 from convscope.report.figures.pictures import contact_sheet, first_convolution, first_layer_filters, mistakes
+from convscope.report.figures.receptive import receptive_field_map
 
 __all__ = [
     "accuracy_curve",
@@ -17,4 +18,5 @@ __all__ = [
     "loss_curve",
     "mistakes",
     "per_class",
+    "receptive_field_map",
 ]
