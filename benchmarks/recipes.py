@@ -44,7 +44,7 @@ def main() -> None:
             began = time.perf_counter()
             run = Trainer(config).fit(model, dataset, out=f"{folder}/run")
             seconds.append(time.perf_counter() - began)
-        accuracies.append(run.history.of("end")[0].values["test_accuracy"])
+            accuracies.append(run.history.of("end")[0].values["test_accuracy"])
         if not asked.json:
             print(f"seed {seed}: test accuracy {accuracies[-1]:.4f} in {seconds[-1]:.1f} s", flush=True)
     result = {
