@@ -150,3 +150,11 @@ def test_zeroed_norms_leave_only_the_shortcuts(name):
     same = next(b for b in blocks if isinstance(getattr(b, "downsample", getattr(b, "proj", None)), torch.nn.Identity))
     x = torch.randn(1, next(same.parameters()).shape[1], 4, 4)
     assert torch.equal(same(x), x.relu())
+
+
+@pytest.mark.parametrize("image_size", [64, 65, 66, 67, 68])
+@pytest.mark.parametrize("name", ["nin", "alexnet", "vgg11", "googlenet"])
+def test_a_network_that_can_be_made_runs_at_that_size(name, image_size):
+    """Around the side where the automatic stem changes."""
+    net = models.create(name, image_size=image_size, num_classes=3, device="meta").eval()
+    assert net(torch.empty(1, 3, image_size, image_size, device="meta")).shape == (1, 3)

@@ -230,3 +230,21 @@ def test_any_module_can_be_filled(tmp_path):
     copy = nn.Sequential(nn.Linear(3, 2))
     load_weights(copy, tmp_path / "w.safetensors", adapt_head=True, adapt_stem=True)
     assert same(net, copy)
+
+
+def test_a_network_without_values_is_refused(file):
+    with pytest.raises(WeightsError, match="the network is on device meta and holds no values"):
+        load_weights(models.create("resnet20_cifar", device="meta"), file)
+
+
+def test_whole_numbers_in_place_of_weights_are_refused(tmp_path, colour):
+    state = {key: value.long() if key == "conv1.weight" else value for key, value in colour.state_dict().items()}
+    save(state, tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match=r"not of floats: conv1\.weight \(torch\.int64\)"):
+        load_weights(models.create("resnet20_cifar"), tmp_path / "weights.pt")
+
+
+def test_a_text_file_is_called_damaged(tmp_path, colour):
+    (tmp_path / "weights.pt").write_text("hello world, this is text")
+    with pytest.raises(WeightsError, match=r"weights\.pt is damaged or no file of weights"):
+        load_weights(colour, tmp_path / "weights.pt")

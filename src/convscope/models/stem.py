@@ -32,4 +32,4 @@ def use_small_stem(stem: Stem, image_size: int, *, imagenet_from: int) -> bool:
             f"stem='imagenet' needs images of at least {imagenet_from}x{imagenet_from} pixels in this network, "
             f"got image_size={image_size}; use stem='small'"
         )
-    return stem == "small" or (stem == "auto" and image_size <= SMALL_UP_TO)
+    return stem == "small" or (stem == "auto" and image_size < max(SMALL_UP_TO + 1, imagenet_from))

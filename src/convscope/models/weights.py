@@ -72,6 +72,10 @@ def load_weights(
         (7, ['classifier.5.bias', 'classifier.5.weight', 'features.0.weight'])
     """
     path = Path(path)
+    if any(value.is_meta for value in model.state_dict().values()):
+        raise WeightsError(
+            f"{path} was not read: the network is on device meta and holds no values; create it on another"
+        )
     found = _as_torchvision(_read(path))
     optional = tuple(getattr(model, "optional_weights", ()))
     ignored = tuple(key for key in found if optional and key.startswith(optional))
@@ -107,7 +111,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, and opening it could run code; it was not opened. Ask for a "
             ".safetensors file, or save only the state_dict() where you trust the file"
         ) from error
-    except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError) as error:
+    except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, LookupError) as error:
         raise WeightsError(f"{path} is damaged or no file of weights: {error}") from error
     return _unwrap(path, content)
 
@@ -195,11 +199,13 @@ def _refuse_misfits(path: Path, own: Mapping[str, Tensor], found: Mapping[str, T
         for key in own
         if key in found and own[key].shape != found[key].shape
     ]
-    lines = [
-        f"  {what}: {', '.join(keys)}"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if keys
+    integers = [
+        f"{key} ({found[key].dtype})"
+        for key in own
+        if key in found and own[key].is_floating_point() and not found[key].is_floating_point()
     ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not of floats": integers}
+    lines = [f"  {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]
     if not lines:
         return
     if shapes and not missing and not unexpected:
