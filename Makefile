@@ -19,7 +19,8 @@ help:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "convscope needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there); name another one: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "'$(PYTHON) -m venv' failed, see above; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing convscope into $(VENV) (once; PyTorch is a large download) ..."
