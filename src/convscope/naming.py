@@ -18,7 +18,7 @@ def natural_key(name: str) -> list[tuple[bool, int | str]]:
     return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in parts]
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> ValueError:
+def unknown_name(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> ValueError | TypeError:
     """The error for a name that does not exist, with the nearest ones that do.
 
     Args:
@@ -28,19 +28,22 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") 
         hint: What to type to see them all.
 
     Returns:
-        A ``ValueError``, ready to be raised.
+        A ``ValueError``, ready to be raised; what is no string is a ``TypeError``.
 
     Example:
         >>> print(unknown_name("model", "lennet", ["lenet", "resnet18"], hint="convscope models"))
         unknown model 'lennet'; did you mean 'lenet'? See: convscope models
     """
+    see = f" See: {hint}" if hint else ""
+    if not isinstance(name, str):
+        return TypeError(f"expected the name of a {kind}, a string, got {name!r}.{see}")
     known = list(known)
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
     if near:
         advice = f"did you mean {' or '.join(map(repr, near))}?"
     else:
         advice = f"expected one of: {', '.join(known)}." if len(known) <= 12 else "no name is near it."
-    return ValueError(f"unknown {kind} {name!r}; {advice}" + (f" See: {hint}" if hint else ""))
+    return ValueError(f"unknown {kind} {name!r}; {advice}{see}")
 
 
 def duration(seconds: float) -> str:

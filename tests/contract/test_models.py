@@ -86,22 +86,51 @@ def test_forward_on_photographs(name):
     assert out.is_meta or out.isfinite().all()
 
 
+def smallest(name, stem):
+    """The smallest size that this stem says it takes."""
+    for size in range(side(name), 100):
+        try:
+            models.create(name, stem=stem, image_size=size, device="meta")
+        except ValueError:
+            continue
+        return size
+    raise AssertionError(f"{name} takes no images of less than 100 pixels with stem={stem!r}")
+
+
 @pytest.mark.parametrize("stem", ["imagenet", "small"])
 def test_both_stems_accept_their_smallest_images(name, stem):
-    if "stem" not in models.info(name).options:
-        with pytest.raises(ValueError, match=f"{name} has no option 'stem'"):
-            models.create(name, stem=stem, device="meta")
-        return
-    size = side(name)
-    while True:  # the smallest size that this stem says it takes
-        try:
-            net = models.create(name, stem=stem, image_size=size, device="meta").eval()
-            break
-        except ValueError:
-            size += 1
-    channels = models.info(name).in_channels
+    size, channels = smallest(name, stem), models.info(name).in_channels
+    net = models.create(name, stem=stem, image_size=size, device="meta").eval()
     out = net(torch.empty(2, channels, size, size, device="meta"))
     assert out.shape == (2, models.info(name).num_classes)
+
+
+def test_automatic_stems_are_the_small_one_up_to_64_pixels(name):
+    for size, stem in ((28, "small"), (224, "imagenet")):
+        automatic, asked = (
+            models.create(name, image_size=size, device="meta", **options) for options in ({}, {"stem": stem})
+        )
+        assert str(automatic) == str(asked)
+
+
+def test_the_stem_for_photographs_learns_and_exports(name, monkeypatch):
+    """With numbers, where the promises above use the small stem: scores, gradients and the exported program."""
+    torch.manual_seed(0)
+    size = smallest(name, "imagenet")
+    net, x = models.create(name, num_classes=10, image_size=size, stem="imagenet"), images(name, 8, size)
+    nn.functional.cross_entropy(net.train()(x), torch.arange(8)).backward()  # fewer: norms over maps of one pixel burst
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        parameter.grad = None
+    x = x[:2]
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
+    with torch.no_grad():
+        program = torch.export.export(net.eval(), (x,))
+        scores = net(x)
+        assert scores.shape == (2, 10)
+        assert scores.isfinite().all()
+        assert torch.equal(program.module()(x), scores)
 
 
 def test_gradients_reach_every_parameter(name, net):

@@ -42,7 +42,7 @@ def test_names_stand_in_natural_order():
 
 
 def test_options_are_those_of_the_builder():
-    assert models.info("lenet").options == ()
+    assert models.info("lenet").options == ("stem",)
     assert models.info("vgg16").options == ("dropout", "stem")
     assert models.info("resnet20_cifar").options == ("shortcut", "stem", "zero_last_norm")
 
@@ -76,7 +76,32 @@ def test_a_builder_can_have_another_name(empty_table):
             ValueError,
             "unknown model 'resnet19'; did you mean 'resnet18' or 'resnet152' or 'resnet101'?",
         ),
-        ("lenet", {"dropout": 0.5}, ValueError, "lenet has no option 'dropout'; it has none"),
+        ("lenet", {"dropout": 0.5}, ValueError, "lenet has no option 'dropout'; it has: stem"),
+        (3, {}, TypeError, "expected the name of a model, a string, got 3. See: convscope models"),
+        (None, {}, TypeError, "expected the name of a model, a string, got None"),
+        (["lenet"], {}, TypeError, "expected the name of a model, a string, got ['lenet']"),
+        ("resnet18", {"bias": "no"}, TypeError, "bias must be True or False, got 'no'"),
+        ("resnet18", {"zero_last_norm": 1}, TypeError, "zero_last_norm must be True or False, got 1"),
+        ("googlenet", {"transform_input": "yes"}, TypeError, "transform_input must be True or False, got 'yes'"),
+        ("vgg11", {"dropout": "a", "image_size": 32}, TypeError, "dropout must be a number from 0 to 1, got 'a'"),
+        ("alexnet", {"dropout": True, "image_size": 32}, TypeError, "dropout must be a number from 0 to 1, got True"),
+        ("nin", {"dropout": 1.5}, ValueError, "dropout must be a number from 0 to 1, got 1.5"),
+        ("googlenet", {"dropout": -1}, ValueError, "dropout must be a number from 0 to 1, got -1"),
+        ("densenet121", {"dropout": "a"}, TypeError, "dropout must be a number from 0 to 1, got 'a'"),
+        ("wrn_16_4", {"dropout": "a"}, TypeError, "dropout must be a number from 0 to 1, got 'a'"),
+        ("lenet", {"stem": ["small"]}, ValueError, "stem must be one of 'auto', 'imagenet', 'small', got ['small']"),
+        (
+            "lenet",
+            {"stem": "imagenet"},
+            ValueError,
+            "stem='imagenet' needs images of at least 45x45 pixels in this network, got image_size=28; use",
+        ),
+        (
+            "bn_lenet",
+            {"stem": "imagenet", "image_size": 48},
+            ValueError,
+            "stem='imagenet' needs images of at least 49x49",
+        ),
         ("vgg11", {"shortcut": "A"}, ValueError, "vgg11 has no option 'shortcut'; it has: dropout, stem"),
         ("lenet", {"in_channels": 0}, ValueError, "in_channels must be at least 1, got 0"),
         ("lenet", {"num_classes": -1}, ValueError, "num_classes must be at least 1, got -1"),
@@ -158,3 +183,20 @@ def test_a_network_that_can_be_made_runs_at_that_size(name, image_size):
     """Around the side where the automatic stem changes."""
     net = models.create(name, image_size=image_size, num_classes=3, device="meta").eval()
     assert net(torch.empty(1, 3, image_size, image_size, device="meta")).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["lenet", "bn_lenet"])
+def test_lenet_stays_small_on_photographs(name):
+    """The first kernel moves by four pixels there; on small images it is the published network."""
+    strides = {size: models.create(name, image_size=size, device="meta").features[0].stride for size in (28, 64, 65)}
+    assert strides == {28: (1, 1), 64: (1, 1), 65: (4, 4)}
+    large, published = (models.create(name, image_size=224, stem=stem, device="meta") for stem in ("imagenet", "small"))
+    counts = [sum(p.numel() for p in net.parameters()) for net in (large, published)]
+    assert counts[0] < 320_000 < 5_000_000 < counts[1]
+    for net in (large, published):
+        assert net.eval()(torch.empty(2, 1, 224, 224, device="meta")).shape == (2, 10)
+
+
+def test_a_stage_has_blocks():
+    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+        models.resnet.stage(models.resnet.Residual, 0, 4, 4, stride=1)

@@ -48,7 +48,14 @@ def test_what_was_saved_is_loaded(file, colour):
     lambda s: {"model": s},
     lambda s: {f"module.{k}": v for k, v in s.items()},
     lambda s: {"state_dict": {f"_orig_mod.{k}": v for k, v in s.items()}},
-], ids=["state_dict", "model", "DataParallel", "compiled checkpoint"])  # fmt: skip
+    lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+    lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    lambda s: {f"module.module._orig_mod.{k}": v for k, v in s.items()},
+    lambda s: {"model": {"state_dict": s}, "epoch": 3},
+], ids=[
+    "state_dict", "model", "DataParallel", "compiled checkpoint", "compiled DataParallel", "DataParallel compiled",
+    "three wrappers", "two folders",
+])  # fmt: skip
 def test_usual_wrappers_are_opened(wrap, tmp_path, colour):
     torch.save(wrap(dict(colour.state_dict())), tmp_path / "w.pt")
     net = models.create("resnet20_cifar")
@@ -221,6 +228,9 @@ def test_missing_and_damaged_files_are_named(tmp_path, colour):
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     with pytest.raises(WeightsError, match=r"^expected a state_dict in .*list.pt: tensors by name; got list$"):
         load_weights(colour, tmp_path / "list.pt")
+    torch.save({0: torch.zeros(1)}, tmp_path / "numbers.pt")
+    with pytest.raises(WeightsError, match=r"^expected a state_dict in .*numbers.pt: tensors by name; got dict$"):
+        load_weights(colour, tmp_path / "numbers.pt")
     assert issubclass(WeightsError, ConvscopeError)
 
 

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from convscope import ops
 from convscope.ops import fast, geometry, reference
-from ops.cases import Conv, convolutions
+from ops.cases import Conv, convolutions, gradients
 
 BOTH = pytest.mark.parametrize("which", [reference, fast], ids=["reference", "fast"])
 
@@ -23,12 +23,12 @@ BOTH = pytest.mark.parametrize("which", [reference, fast], ids=["reference", "fa
 @given(convolutions())
 def test_values_and_both_gradients_equal_torch(case: Conv) -> None:
     expected = case.by_torch(case.X, case.K)
-    gradients = case.torch_gradients()
+    expected_gradients = case.torch_gradients()
     for which in (reference, fast):
         X, K = case.X.clone().requires_grad_(), case.K.clone().requires_grad_()
         Y = which.cross_correlate(X, K, **case.options)
         assert_close(Y, expected, **case.tolerance)
-        assert_close(torch.autograd.grad(Y, (X, K), case.G), gradients, **case.tolerance)
+        assert_close(gradients(Y, (X, K), case.G), expected_gradients, **case.tolerance)
 
 
 @given(convolutions())
@@ -93,7 +93,7 @@ def test_the_transpose_equals_torch_in_values_and_gradients(case: Conv, data: st
         Y, K = case.G.clone().requires_grad_(), case.K.clone().requires_grad_()
         Z = transpose(Y, K, **options)  # type: ignore[operator]
         weights = torch.linspace(-1, 1, Z.numel(), dtype=Z.dtype).reshape(Z.shape)
-        return (Z, *torch.autograd.grad((Z * weights).sum(), (Y, K)))
+        return (Z, *gradients(Z, (Y, K), weights))
 
     expected = run(F.conv_transpose2d)
     assert tuple(expected[0].shape[2:]) == size
@@ -201,19 +201,56 @@ def test_no_images_give_no_outputs(which: object) -> None:
 
 
 @BOTH
-def test_two_small_kernels_are_a_large_one_inside_and_not_on_the_border(which: object) -> None:
-    random = torch.Generator().manual_seed(0)
-    X = torch.randn(1, 1, 12, 12, dtype=torch.float64, generator=random)
+def test_no_images_give_no_gradient_to_the_kernel(which: object) -> None:
+    X, G = torch.zeros(0, 4, 5, 5), torch.zeros(0, 6, 3, 3)
+    dK = which.cross_correlate_kernel_grad(G, X, 3, groups=2)  # type: ignore[attr-defined]
+    assert_close(dK, torch.zeros(6, 2, 3, 3))
+    assert which.fold(torch.zeros(0, 8, 16), 5, 2).shape == (0, 2, 5, 5)  # type: ignore[attr-defined]
+
+
+@given(st.integers(3, 7), st.integers(3, 7), st.integers(0, 2**32))
+def test_two_small_kernels_are_a_large_one_inside_and_not_on_the_border(H: int, W: int, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    X = torch.randn(1, 1, H, W, dtype=torch.float64, generator=random)
     A, B = torch.randn(2, 1, 1, 3, 3, dtype=torch.float64, generator=random)
-    conv = which.cross_correlate  # type: ignore[attr-defined]
-    large = conv(B, A.flip(2, 3), padding=2)  # their full convolution: 5x5
+    large = torch.from_numpy(scipy.signal.convolve2d(A[0, 0].numpy(), B[0, 0].numpy()))[None, None]
     assert large.shape == (1, 1, 5, 5)
-    stacked, single = conv(conv(X, A, padding=1), B, padding=1), conv(X, large, padding=2)
-    difference = (stacked - single).abs()
-    assert difference[:, :, 1:-1, 1:-1].max() < 1e-12
-    border = difference.clone()
-    border[:, :, 1:-1, 1:-1] = 0
-    assert border.max() > 0.1  # the first layer's answers beyond the border were replaced by zeros
+    for conv in (reference.cross_correlate, fast.cross_correlate):
+        stacked, single = conv(conv(X, A, padding=1), B, padding=1), conv(X, large, padding=2)
+        difference = (stacked - single).abs()
+        assert difference[:, :, 1:-1, 1:-1].max() < 1e-12
+        border = difference.clone()
+        border[:, :, 1:-1, 1:-1] = 0
+        assert border.max() > 1e-6  # the first layer's answers beyond the border were replaced by zeros
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, X, K: m.cross_correlate(X, K),
+        lambda m, X, K: m.cross_correlate(X, K, padding=1, padding_mode="circular"),
+        lambda m, X, K: m.cross_correlate(X, K, padding=((1, 0), (0, 2))),
+        lambda m, X, K: m.conv_transpose2d(X, K),
+        lambda m, X, K: m.corr2d(X[0, 0], K[0, 0]),
+        lambda m, X, K: m.corr2d_multi_in_out(X[0], K),
+        lambda m, X, K: m.corr2d_multi_in_out_1x1(X[0], K[:, :, :1, :1]),
+        lambda m, X, K: m.cross_correlate_input_grad(X, K, 7),
+        lambda m, X, K: m.cross_correlate_kernel_grad(K.transpose(0, 1)[:, :, :2, :2], X[:2], 4),
+    ],
+    ids=["plain", "circular", "per side", "transpose", "plane", "channels", "1x1", "input grad", "kernel grad"],
+)
+def test_autocast_unites_dtypes(which: object, call: object) -> None:
+    """Images that a layer before has made bfloat16, and weights that have stayed float32."""
+    random = torch.Generator().manual_seed(0)
+    X, K = torch.randn(2, 2, 5, 5, generator=random).bfloat16(), torch.randn(2, 2, 3, 3, generator=random)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        Y = call(which, X, K)  # type: ignore[operator]
+    assert_close(Y.float(), call(reference, X.float(), K), rtol=0.03, atol=0.1)  # type: ignore[operator]
+    with pytest.raises(TypeError, match="must have the dtype of"):
+        call(which, X, K)  # type: ignore[operator]
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(TypeError, match="must have the dtype of"):
+        call(which, X, K.double())  # type: ignore[operator]
 
 
 def _differentiable() -> dict[str, tuple[object, tuple[tuple[int, ...], ...]]]:

@@ -6,8 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from convscope.ops import fast, filters, geometry, reference
 
@@ -16,7 +19,7 @@ PLANE, SMALL, IMAGE = torch.ones(6, 6), torch.ones(3, 3), torch.ones(4, 6, 6)
 G = torch.ones(2, 4, 4, 4)
 POSITIONS = torch.zeros(3, 3, dtype=torch.int64)
 
-Call = Callable[[Any], object]
+Call = Callable[..., object]
 BAD: dict[str, tuple[Call, type[Exception], str]] = {
     # rank and dtype
     "integers": (
@@ -133,12 +136,101 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "empty kernel": (
         lambda m: m.corr2d(PLANE, SMALL[:0]),
         ValueError,
-        r"size \(H, W\) of K must be at least 1, got \(0, 3\)",
+        r"K must not be empty on any axis of \(kh, kw\), got \(0, 3\)",
     ),
-    "empty kernel, batch": (lambda m: m.cross_correlate(X, K[..., :0]), ValueError, "size .* of K must be at least 1"),
-    "no outputs": (lambda m: m.cross_correlate(X, K[:0]), ValueError, "output channels of K, 0, got 1"),
-    "empty image": (lambda m: m.corr2d(PLANE[:0], SMALL), ValueError, r"input_size must be at least 1, got \(0, 6\)"),
-    "empty pooling": (lambda m: m.pool2d(PLANE[:, :0], 1), ValueError, r"size \(H, W\) of X must be at least 1"),
+    "empty kernel, batch": (lambda m: m.cross_correlate(X, K[..., :0]), ValueError, "K must not be empty on any"),
+    "no outputs": (
+        lambda m: m.cross_correlate(X, K[:0]),
+        ValueError,
+        r"K must not be empty on any axis of \(O, C/groups, kh, kw\), got \(0, 4, 3, 3\)",
+    ),
+    "no channels": (
+        lambda m: m.cross_correlate(X[:, :0], K[:, :0]),
+        ValueError,
+        r"X must not be empty on any axis of \(N, C, H, W\) but N, got \(2, 0, 6, 6\)",
+    ),
+    "no channels, border": (
+        lambda m: m.cross_correlate(X[:, :0], K[:, :0], padding=1, padding_mode="circular"),
+        ValueError,
+        r"X must not be empty on any axis of \(N, C, H, W\) but N, got \(2, 0, 6, 6\)",
+    ),
+    "no images nor channels": (lambda m: m.cross_correlate(X[:0, :0], K[:, :0]), ValueError, "X must not be empty"),
+    "no kernel channels": (lambda m: m.cross_correlate(X, K[:, :0]), ValueError, "K must not be empty on any axis"),
+    "no channels, one image": (
+        lambda m: m.corr2d_multi_in(IMAGE[:0], K[0, :0]),
+        ValueError,
+        r"X must not be empty on any axis of \(C, H, W\), got \(0, 6, 6\)",
+    ),
+    "no channels, many out": (
+        lambda m: m.corr2d_multi_in_out(IMAGE[:0], K[:, :0]),
+        ValueError,
+        "X must not be empty on any axis",
+    ),
+    "no outputs, many out": (lambda m: m.corr2d_multi_in_out(IMAGE, K[:0]), ValueError, "K must not be empty on any"),
+    "no channels, 1x1": (
+        lambda m: m.corr2d_multi_in_out_1x1(IMAGE[:0], K[:, :0, :1, :1]),
+        ValueError,
+        "X must not be empty on any axis",
+    ),
+    "no outputs, 1x1": (
+        lambda m: m.corr2d_multi_in_out_1x1(IMAGE, K[:0, :, :1, :1]),
+        ValueError,
+        "K must not be empty on any axis",
+    ),
+    "no channels, transpose": (
+        lambda m: m.conv_transpose2d(X[:, :0], K[:0]),
+        ValueError,
+        "X must not be empty on any axis",
+    ),
+    "no outputs, transpose": (
+        lambda m: m.conv_transpose2d(X, K[:, :0]),
+        ValueError,
+        "K must not be empty on any axis",
+    ),
+    "no channels, input gradient": (
+        lambda m: m.cross_correlate_input_grad(G, K[:, :0], 6),
+        ValueError,
+        "K must not be empty on any axis",
+    ),
+    "no outputs, kernel gradient": (
+        lambda m: m.cross_correlate_kernel_grad(G[:, :0], X, 3),
+        ValueError,
+        r"G must not be empty on any axis of \(N, O, H', W'\) but N, got \(2, 0, 4, 4\)",
+    ),
+    "no channels, windows": (lambda m: m.unfold(X[:, :0], 2), ValueError, "X must not be empty on any axis"),
+    "no columns": (
+        lambda m: m.fold(torch.ones(1, 0, 4), 3, 2),
+        ValueError,
+        r"columns must not be empty .* \(1, 0, 4\)",
+    ),
+    "no matrix": (lambda m: m.conv_as_matrix(K[:0], 5), ValueError, "K must not be empty on any axis"),
+    "no channels to pool": (
+        lambda m: m.pool2d(X[:, :0], 2),
+        ValueError,
+        r"X must not be empty on any axis of \(N, C, H, W\) but N, got \(2, 0, 6, 6\)",
+    ),
+    "no channels to average": (
+        lambda m: m.pool2d(IMAGE[:0], 2, "avg"),
+        ValueError,
+        r"X must not be empty .* \(C, H, W\)",
+    ),
+    "no channels to weigh": (lambda m: m.pool2d(X[:, :0], 2, "softmax"), ValueError, "X must not be empty on any"),
+    "no channels, everywhere": (lambda m: m.global_pool2d(X[:, :0]), ValueError, "X must not be empty on any axis"),
+    "no channels, positions": (
+        lambda m: m.max_pool2d_with_indices(X[:, :0], 2),
+        ValueError,
+        "X must not be empty on any axis",
+    ),
+    "empty image": (
+        lambda m: m.corr2d(PLANE[:0], SMALL),
+        ValueError,
+        r"X must not be empty on any axis of \(H, W\), got \(0, 6\)",
+    ),
+    "empty pooling": (
+        lambda m: m.pool2d(PLANE[:, :0], 1),
+        ValueError,
+        r"X must not be empty .* \(H, W\), got \(6, 0\)",
+    ),
     "window of nothing": (lambda m: m.pool2d(PLANE, 0), ValueError, "size must be at least 1, got 0"),
     "three sizes": (lambda m: m.pool2d(PLANE, (2, 2, 2)), TypeError, r"size must be an integer or a pair of integers"),
     "no stride": (lambda m: m.cross_correlate(X, K, stride=0), ValueError, "stride must be at least 1, got 0"),
@@ -149,6 +241,54 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     ),
     "true stride": (lambda m: m.cross_correlate(X, K, stride=True), TypeError, "stride must be an integer .* got True"),
     "no pool stride": (lambda m: m.pool2d(PLANE, 2, stride=0), ValueError, "stride must be at least 1, got 0"),
+    "stride of nothing": (
+        lambda m: m.pool2d(PLANE, 2, stride=None),
+        TypeError,
+        r"stride must be an integer or a pair of integers \(H, W\), got None",
+    ),
+    "average, stride of nothing": (lambda m: m.pool2d(PLANE, 2, "avg", stride=None), TypeError, "stride .* got None"),
+    "positions, stride of nothing": (
+        lambda m: m.max_pool2d_with_indices(PLANE, 2, stride=None),
+        TypeError,
+        "stride must be .* got None",
+    ),
+    "empty stride": (lambda m: m.pool2d(PLANE, 2, stride=()), TypeError, r"stride must be .* got \(\)"),
+    "one stride": (lambda m: m.pool2d(PLANE, 2, stride=(1,)), TypeError, r"stride must be .* got \(1,\)"),
+    "one stride in a list": (lambda m: m.pool2d(PLANE, 2, stride=[1]), TypeError, r"stride must be .* got \[1\]"),
+    "one size": (lambda m: m.pool2d(PLANE, (2,)), TypeError, r"size must be .* got \(2,\)"),
+    "one padding": (lambda m: m.pool2d(PLANE, 2, padding=(1,)), TypeError, r"padding must be .* got \(1,\)"),
+    "one stride, batch": (lambda m: m.cross_correlate(X, K, stride=(1,)), TypeError, r"stride must be .* got \(1,\)"),
+    "one padding, batch": (
+        lambda m: m.cross_correlate(X, K, padding=(1,)),
+        TypeError,
+        r"padding must be .* got \(1,\)",
+    ),
+    "one dilation": (lambda m: m.cross_correlate(X, K, dilation=[1]), TypeError, r"dilation must be .* got \[1\]"),
+    "one extra": (
+        lambda m: m.conv_transpose2d(X, K, stride=2, output_padding=(1,)),
+        TypeError,
+        r"output_padding must be .* got \(1,\)",
+    ),
+    "groups in a tensor": (
+        lambda m: m.cross_correlate(X, K, groups=torch.tensor(1)),
+        TypeError,
+        r"groups must be an integer, got tensor\(1\)",
+    ),
+    "stride in a tensor": (
+        lambda m: m.pool2d(PLANE, 2, stride=torch.tensor(1)),
+        TypeError,
+        r"stride must be an integer or .* got tensor\(1\)",
+    ),
+    "word for ceil_mode": (
+        lambda m: m.pool2d(PLANE, 2, ceil_mode="no"),
+        TypeError,
+        "ceil_mode must be True or False, got 'no'",
+    ),
+    "number for ceil_mode": (
+        lambda m: m.max_pool2d_with_indices(PLANE, 2, ceil_mode=1),
+        TypeError,
+        "ceil_mode must be True or False, got 1",
+    ),
     "no dilation": (
         lambda m: m.cross_correlate(X, K, dilation=(1, 0)),
         ValueError,
@@ -215,6 +355,14 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
         ValueError,
         "temperature must be positive",
     ),
+    "no p": (lambda m: m.pool2d(PLANE, 2, p=None), TypeError, "p must be a number, got None"),
+    "word for p": (lambda m: m.pool2d(PLANE, 2, "lp", p="2"), TypeError, "p must be a number, got '2'"),
+    "p that is no number": (lambda m: m.pool2d(PLANE, 2, p=float("nan")), ValueError, "p must be positive, got nan"),
+    "no temperature": (
+        lambda m: m.global_pool2d(X, "softmax", temperature=None),
+        TypeError,
+        "temperature must be a number, got None",
+    ),
     "unused p": (lambda m: m.pool2d(PLANE, 2, "max", p=-1), ValueError, "p must be positive, got -1"),
     # gradients
     "shape of G": (
@@ -280,6 +428,11 @@ def test_both_forms_say_the_same(name: str) -> None:
         (lambda: geometry.output_length(4, 5), ValueError, "spans 5 pixels, more than the padded input has: 0 + 4 + 0"),
         (lambda: geometry.output_length(0, 1), ValueError, "length must be at least 1, got 0"),
         (lambda: geometry.output_size((8, 8), 2.0), TypeError, "kernel_size must be an integer or a pair"),
+        (
+            lambda: geometry.output_length(5, 2, ceil_mode="no"),
+            TypeError,
+            "ceil_mode must be True or False, got 'no'",
+        ),
         (lambda: geometry.effective_kernel(3, 0), ValueError, "dilation must be at least 1, got 0"),
         (lambda: geometry.same_padding(0), ValueError, "kernel_size must be at least 1, got 0"),
         (lambda: geometry.receptive_field(3, padding=-1), ValueError, "padding must be at least 0, got -1"),
@@ -292,6 +445,20 @@ def test_both_forms_say_the_same(name: str) -> None:
         (lambda: geometry.parameters_dense_to_conv(0), ValueError, "height must be at least 1, got 0"),
         (lambda: geometry.parameters_dense_to_conv(delta=-1), ValueError, "delta must be at least 0, got -1"),
         (lambda: filters.get("sobelx"), ValueError, "unknown filter 'sobelx'; did you mean 'sobel_x'"),
+        (
+            lambda: filters.get("sobel_x", dtype=torch.int64),
+            TypeError,
+            "dtype must be a floating-point type such as torch.float32, got torch.int64",
+        ),
+        (lambda: filters.get("sobel_x", dtype="float32"), TypeError, "dtype must be a floating-point type"),
+        (
+            lambda: filters.info(None),
+            TypeError,
+            "expected the name of a filter, a string, got None. See: convscope.ops",
+        ),
+        (lambda: filters.get(["sobel_x"]), TypeError, "expected the name of a filter, a string, got ['sobel_x']"),
+        (lambda: filters.gaussian(5, "1"), TypeError, "sigma must be a number, got '1'"),
+        (lambda: filters.gabor(5, angle=float("nan")), ValueError, "angle must be a finite number of degrees, got nan"),
         (lambda: filters.gaussian(4), ValueError, "size must be odd, so that the kernel has a centre, got 4"),
         (lambda: filters.gaussian(5, 0.0), ValueError, "sigma must be positive, got 0.0"),
         (lambda: filters.gabor(5, wavelength=-1), ValueError, "wavelength must be positive, got -1"),
@@ -304,3 +471,49 @@ def test_geometry_and_filters_name_what_is_wrong(
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("which", [reference, fast], ids=["reference", "fast"])
+def test_two_devices_are_named(which: Any) -> None:
+    """The kernel that is a matrix is always looked at; elsewhere PyTorch looks first."""
+    message = r"K must be on the device of X, cpu, got meta; move it with K.to\(X.device\)"
+    with pytest.raises(ValueError, match=message):
+        which.corr2d_multi_in_out_1x1(IMAGE, K[:, :, :1, :1].to("meta"))
+
+
+NUMBERS = [1, 2, (2, 1), [1, 2], np.int64(2), (np.int32(1), 2), 0, -1, (1,), [2], (), None, True, (1, True), 1.0]
+NUMBERS += [(1, 2.0), "1", "same", (1, 1, 1), torch.tensor(1), ((0, 1), (1, 0)), torch.Size((1, 2)), np.array([1, 2])]
+ANY = st.sampled_from(NUMBERS)
+OPERATORS: dict[str, Call] = {
+    "cross_correlate": lambda m, **o: m.cross_correlate(X, K, **o),
+    "conv_transpose2d": lambda m, output_padding, **o: m.conv_transpose2d(X, K, output_padding=output_padding, **o),
+    "unfold": lambda m, size, **o: m.unfold(X, size, **o),
+    "pool2d": lambda m, size, **o: m.pool2d(X, size, **o),
+    "max_pool2d_with_indices": lambda m, size, **o: m.max_pool2d_with_indices(X, size, **o)[1],
+}
+WORDS = {
+    "cross_correlate": ("stride", "padding", "dilation", "groups"),
+    "conv_transpose2d": ("stride", "padding", "dilation", "groups", "output_padding"),
+    "unfold": ("size", "stride", "padding", "dilation"),
+    "pool2d": ("size", "stride", "padding", "ceil_mode", "mode", "p"),
+    "max_pool2d_with_indices": ("size", "stride", "padding", "ceil_mode"),
+}
+FINE = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0, "size": 2, "mode": "avg", "p": 2.0}
+
+
+@given(st.sampled_from(sorted(OPERATORS)), st.data())
+def test_both_forms_take_and_refuse_the_same_numbers(name: str, data: st.DataObject) -> None:
+    """Whatever PyTorch makes of a number: the two forms give one answer, or raise one sentence."""
+    options = {word: FINE[word] for word in WORDS[name] if word in FINE}
+    for word in data.draw(st.lists(st.sampled_from(WORDS[name]), min_size=1, max_size=2, unique=True)):
+        options[word] = data.draw(ANY)
+    outcomes = []
+    for which in (reference, fast):
+        try:
+            outcomes.append(OPERATORS[name](which, **options))
+        except (TypeError, ValueError) as error:
+            outcomes.append(f"{type(error).__name__}: {error}")
+    if isinstance(outcomes[0], str) or isinstance(outcomes[1], str):
+        assert outcomes[0] == outcomes[1]
+    else:
+        torch.testing.assert_close(outcomes[0], outcomes[1])

@@ -12,15 +12,19 @@ from torch.testing import assert_close
 
 from convscope import ops
 from convscope.ops import fast, geometry, reference
-from ops.cases import Pool, poolings
+from ops.cases import Pool, gradients, poolings
 
 BOTH = pytest.mark.parametrize("which", [reference, fast], ids=["reference", "fast"])
 MODES = ("max", "avg", "min", "lp", "softmax")
 
 
+def in_four_axes(X: torch.Tensor) -> torch.Tensor:
+    return X.reshape(*(1,) * (4 - X.ndim), *X.shape)
+
+
 def by_torch(case: Pool, X: torch.Tensor, mode: str) -> torch.Tensor:
     numbers = {**case.options, "kernel_size": case.size}
-    planes = X.reshape(1, -1, *X.shape[-2:])
+    planes = in_four_axes(X)
     if mode == "avg":
         Y = torch.nn.AvgPool2d(**numbers)(planes)
     elif mode == "max":
@@ -39,7 +43,7 @@ def test_values_and_gradients_equal_torch(case: Pool, mode: str) -> None:
         X = case.X.clone().requires_grad_()
         Y = which.pool2d(X, case.size, mode, **case.options)
         assert_close(Y, expected, **case.tolerance)
-        assert_close(torch.autograd.grad(Y, X, case.G)[0], gradient, **case.tolerance)
+        assert_close(gradients(Y, (X,), case.G)[0], gradient, **case.tolerance)
 
 
 @given(poolings(), st.sampled_from(["lp", "softmax"]), st.sampled_from([1.0, 1.5, 2.0, 3.0]))
@@ -48,7 +52,7 @@ def test_the_two_forms_agree_where_torch_has_none(case: Pool, mode: str, number:
     for which in (reference, fast):
         X = case.X.clone().requires_grad_()
         Y = which.pool2d(X, case.size, mode, p=number, temperature=number, **case.options)
-        answers.append((Y, *torch.autograd.grad(Y, X, case.G)))
+        answers.append((Y, *gradients(Y, (X,), case.G)))
     assert_close(answers[0], answers[1], **case.tolerance)
     assert all(torch.isfinite(tensor).all() for tensor in answers[1])
 
@@ -61,7 +65,7 @@ def test_output_size_is_the_real_shape(case: Pool) -> None:
 
 @given(poolings(padded=False, ceil_modes=(False,)))
 def test_lp_equals_torch_on_whole_windows(case: Pool) -> None:
-    planes = case.X.abs().reshape(1, -1, *case.X.shape[-2:])  # torch takes x^p without the magnitude
+    planes = in_four_axes(case.X.abs())  # torch takes x^p without the magnitude
     for p in (1.0, 2.0, 3.0):
         expected = F.lp_pool2d(planes, p, case.size, case.options["stride"])
         for which in (reference, fast):
@@ -92,7 +96,7 @@ def test_hot_softmax_is_the_mean(case: Pool) -> None:
 @given(poolings())
 def test_positions_and_both_ways_back(case: Pool) -> None:
     X = case.X.clone().requires_grad_()
-    planes = X.reshape(1, -1, *X.shape[-2:])
+    planes = in_four_axes(X)
     Y, where = F.max_pool2d(planes, case.size, dilation=1, return_indices=True, **case.options)
     (gradient,) = torch.autograd.grad(Y, X, case.G.reshape(Y.shape))
     for which in (reference, fast):
@@ -111,7 +115,7 @@ def test_a_global_window_is_one_window(case: Pool, mode: str) -> None:
     for which in (reference, fast):
         X = case.X.clone().requires_grad_()
         Y = which.global_pool2d(X, mode)
-        answers.append((Y, *torch.autograd.grad(Y.sum(), X)))
+        answers.append((Y, *gradients(Y, (X,), torch.ones_like(Y))))
     assert answers[0][0].shape == case.X.shape[:-2]
     assert_close(answers[0], answers[1], **case.tolerance)
     axes = (-2, -1)
@@ -154,6 +158,45 @@ def test_gradcheck_of_the_positions_and_of_the_ways_back() -> None:
     G = torch.randn(2, 2, 2, dtype=torch.float64, generator=random).requires_grad_()
     assert gradcheck(lambda G: ops.max_pool2d_backward_stashed(G, indices, (5, 4)), (G,))
     assert gradcheck(lambda G: ops.max_pool2d_backward_recomputed(G, X.detach(), 2, stride=2), (G,))
+
+
+@BOTH
+def test_minus_infinity_weighs_nothing(which: object) -> None:
+    """A mask of -inf leaves the weighted mean of the rest, and every gradient finite."""
+    X = torch.tensor([[1.0, -torch.inf], [3.0, -torch.inf]]).requires_grad_()
+    weights = torch.tensor([1.0, 3.0]).softmax(0)
+    expected = (torch.tensor([1.0, 3.0]) * weights).sum()
+    for Y in (which.pool2d(X, 2, "softmax"), which.global_pool2d(X, "softmax")):  # type: ignore[attr-defined]
+        assert_close(Y.squeeze(), expected)
+        (dX,) = torch.autograd.grad(Y.sum(), X)
+        assert_close(dX[:, 0], weights * (1 + torch.tensor([1.0, 3.0]) - expected))
+        assert not dX[:, 1].any()
+
+
+@BOTH
+def test_no_temperature_is_too_low(which: object) -> None:
+    X = torch.tensor([[3e38, 1.0], [2.0, 0.0]])
+    assert which.pool2d(X, 2, "softmax", temperature=1e-30).item() == X.max()  # type: ignore[attr-defined]
+
+
+@BOTH
+@pytest.mark.parametrize("mode", MODES)
+def test_a_window_with_nan_gives_nan(which: object, mode: str) -> None:
+    X = torch.tensor([[1.0, torch.nan, 0.0, 2.0]] * 2)
+    Y = which.pool2d(X, 2, mode, stride=2)  # type: ignore[attr-defined]
+    assert Y.isnan().tolist() == [[True, False]]
+
+
+@BOTH
+def test_nan_is_the_largest_and_infinity_an_ordinary_number(which: object) -> None:
+    nan, low = torch.nan, -torch.inf
+    X = torch.tensor([[1.0, 9.0, low, low], [nan, 2.0, low, low]])
+    Y, indices = which.max_pool2d_with_indices(X, 2, stride=2)  # type: ignore[attr-defined]
+    assert Y[0, 0].isnan()
+    assert Y[0, 1] == low
+    assert indices.tolist() == [[4, 2]]
+    _, padded = which.max_pool2d_with_indices(X[:, 2:], 2, padding=1)  # type: ignore[attr-defined]
+    assert padded.tolist() == [[0, 0, 1], [0, 0, 1], [2, 2, 3]]  # never the padding
 
 
 def test_channels_last_stays_channels_last() -> None:

@@ -84,3 +84,24 @@ def test_a_network_of_operators_can_be_exported() -> None:
 
     net, X = Net(), torch.linspace(0, 1, 64).reshape(1, 1, 8, 8)
     torch.testing.assert_close(torch.export.export(net, (X,)).module()(X), net(X))
+
+
+def test_sizes_may_stay_open_in_an_exported_network() -> None:
+    """While exporting, sizes are symbols; a border that is padded by hand and a global window must take them."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.linspace(-1, 1, 18).reshape(2, 1, 3, 3))
+
+        def forward(self, X: Tensor) -> Tensor:
+            Y = ops.cross_correlate(X, self.weight, padding=1, padding_mode="circular")
+            Y = ops.cross_correlate(Y, self.weight, padding=1, groups=2)
+            return ops.global_pool2d(ops.pool2d(ops.pool2d(Y, 2, stride=2), 2, "softmax"), "avg")
+
+    net, X = Net(), torch.linspace(0, 1, 128).reshape(2, 1, 8, 8)
+    free = torch.export.Dim.AUTO
+    program = torch.export.export(net, (X,), dynamic_shapes={"X": {0: free, 2: free, 3: free}}).module()
+    for shape in ((2, 1, 8, 8), (5, 1, 10, 12)):
+        X = torch.linspace(0, 1, shape[0] * shape[2] * shape[3]).reshape(shape)
+        torch.testing.assert_close(program(X), net(X))

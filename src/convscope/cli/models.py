@@ -6,14 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
 from tyro.conf import Positional
 
 from convscope import models
 from convscope.cli.console import Switch, parse, print_json, results
 from convscope.naming import unknown_name
 
-WIDE = 110  # columns of a terminal from which sizes, published accuracy and papers fit beside the descriptions
+GAP = 2  # spaces between columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,30 +45,49 @@ def _described(info: models.ModelInfo) -> dict[str, Any]:
 
 
 def _print(known: list[models.ModelInfo]) -> None:
+    """A line for each network; where the terminal is too narrow for that, what it is goes to a second line."""
     out = results()
-    wide = out.width >= WIDE
     papers = list(dict.fromkeys((info.year, info.paper) for info in known))
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    table.add_column("model", no_wrap=True)
-    for title in ("parameters", "MACs", *(("at", "top-1", "paper") if wide else ())):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("what it is")
+    header = ("model", "parameters", "MACs", "at", "top-1", "paper")
+    rows = [_cells(info, papers.index((info.year, info.paper)) + 1) for info in known]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    one_line = sum(widths) + GAP * len(widths) + max(len(info.description) for info in known) <= out.width
+    out.print(_line(header, widths) + (" " * GAP + "what it is" if one_line else ""), style="dim")
+    for info, row in zip(known, rows, strict=True):
+        out.print(_line(row, widths) + (" " * GAP if one_line else "\n    ") + info.description)
+    out.print("\n" + "\n".join(_notes(known, papers)))
+    if not one_line:
+        out.print("\nA wider terminal shows each network on one line; --json prints all that is known.")
+
+
+def _cells(info: models.ModelInfo, paper: int) -> tuple[str, ...]:
+    """What stands in the columns."""
+    size = f"{info.in_channels}x{info.image_size}x{info.image_size}"
+    top1 = f"{info.accuracy.top1:.2f} %" if info.accuracy else ""
+    return info.name, f"{info.parameters:,}", _count(info.macs), size, top1, f"({paper})"
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Names to the left, numbers to the right."""
+    numbers = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return (" " * GAP).join([cells[0].ljust(widths[0]), *numbers])
+
+
+def _notes(known: list[models.ModelInfo], papers: list[tuple[int, str]]) -> list[str]:
+    """What the columns mean, who measured, and the papers by number."""
+    sources: dict[tuple[str, str], list[str]] = {}
     for info in known:
-        size = f"{info.in_channels}x{info.image_size}x{info.image_size}"
-        top1 = f"{info.accuracy.top1:.2f} %" if info.accuracy else ""
-        provenance = (size, top1, f"({papers.index((info.year, info.paper)) + 1})") if wide else ()
-        table.add_row(info.name, f"{info.parameters:,}", _count(info.macs), *provenance, info.description)
-    out.print(table)
-    if wide:
-        sources = {(info.accuracy.dataset, info.accuracy.source) for info in known if info.accuracy}
-        notes = [
-            "MACs: multiply-adds in convolutions and dense layers for one image of the size 'at'; FLOPs are twice that"
-        ]
-        notes += [f"top-1 on {dataset}: {source}" for dataset, source in sorted(sources)]
-        notes += [f"({number}) {paper}, {year}" for number, (year, paper) in enumerate(papers, 1)]
-        out.print("\n" + "\n".join(notes))
-    else:
-        out.print(f"\nSizes, published accuracy and papers: in a terminal of {WIDE} columns, or with --json")
+        if info.accuracy:
+            sources.setdefault((info.accuracy.dataset, info.accuracy.source), []).append(info.name)
+    alone = len({dataset for dataset, _ in sources}) == len(sources)  # one source for each set of images
+    return [
+        "MACs: multiply-adds in convolutions and dense layers for one image of the size 'at'; FLOPs are twice that",
+        *(
+            f"top-1{'' if alone or len(names) > 1 else f' of {names[0]}'} on {dataset}: {source}"
+            for (dataset, source), names in sorted(sources.items())
+        ),
+        *(f"({number}) {paper}, {year}" for number, (year, paper) in enumerate(papers, 1)),
+    ]
 
 
 def _count(number: int) -> str:

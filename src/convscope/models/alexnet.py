@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from convscope.models.registry import register, torchvision_v1
 from convscope.models.stem import Stem, use_small_stem
 from convscope.nn import kaiming, undrawn_linear
+from convscope.nn._arguments import share
 
 
 class AlexNet(nn.Module):
@@ -46,10 +47,10 @@ class AlexNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(side)
         self.flatten = nn.Flatten()
         self.classifier = nn.Sequential(
-            nn.Dropout(dropout),
+            nn.Dropout(share("dropout", dropout)),
             undrawn_linear(256 * side * side, 4096),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(share("dropout", dropout)),
             undrawn_linear(4096, 4096),
             nn.ReLU(),
             undrawn_linear(4096, num_classes),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from convscope.models.registry import register, torchvision_v1
 from convscope.models.stem import Stem, use_small_stem
 from convscope.nn import ConvNormAct, Inception, kaiming
+from convscope.nn._arguments import share
 
 _norm: Callable[[int], nn.Module] = partial(nn.BatchNorm2d, eps=0.001)  # the eps that the public weights expect
 _conv = partial(ConvNormAct, norm=_norm, names=("conv", "bn", "act"))
@@ -80,7 +81,7 @@ class GoogLeNet(nn.Module):
         self.maxpool4 = pool(2)  # after 4e: -> N,832,7,7
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(share("dropout", dropout))
         self.fc = nn.Linear(channels, num_classes)
         kaiming(self)
 

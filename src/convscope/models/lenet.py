@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from convscope.models.registry import register
+from convscope.models.stem import Stem, use_small_stem
 from convscope.nn import xavier_uniform
 
 
@@ -14,18 +15,24 @@ class LeNet(nn.Module):
     Args:
         in_channels: ``C`` of the images.
         num_classes: Scores to give for each image.
-        image_size: ``H`` and ``W`` in pixels, at least 12.
+        image_size: ``H`` and ``W`` in pixels, at least 12, or 45 for photographs.
+        small: Whether the images are small, as the published ones are. On photographs the first kernel moves by 4
+            pixels, without which the dense layer behind would have a hundred times the weights of all the rest.
 
     Source:
         LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998;
         Zhang et al., "Dive into Deep Learning", section 7.6.
     """
 
-    def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: int = 28) -> None:
+    def __init__(
+        self, in_channels: int = 1, num_classes: int = 10, image_size: int = 28, *, small: bool = True
+    ) -> None:
         super().__init__()
-        side = (image_size // 2 - 4) // 2  # of the last feature map: conv keeps, pool halves, conv takes 4, pool halves
+        stride = 1 if small else 4
+        side = (image_size - 1) // stride + 1  # after the first conv, which keeps the size at stride 1
+        side = (side // 2 - 4) // 2  # of the last feature map: pool halves, conv takes 4, pool halves
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 6, kernel_size=5, padding=2),  # N,C,H,W -> N,6,H,W
+            nn.Conv2d(in_channels, 6, kernel_size=5, stride=stride, padding=2),  # N,C,H,W -> N,6,H,W at stride 1
             nn.Sigmoid(),
             nn.AvgPool2d(kernel_size=2, stride=2),  # -> N,6,H/2,W/2
             nn.Conv2d(6, 16, kernel_size=5),  # -> N,16,H/2-4,W/2-4
@@ -54,17 +61,22 @@ class BNLeNet(nn.Module):
     Args:
         in_channels: ``C`` of the images.
         num_classes: Scores to give for each image.
-        image_size: ``H`` and ``W`` in pixels, at least 16.
+        image_size: ``H`` and ``W`` in pixels, at least 16, or 49 for photographs.
+        small: As in ``LeNet``.
 
     Source:
         Ioffe and Szegedy, "Batch normalization", 2015; Zhang et al., "Dive into Deep Learning", section 8.5.
     """
 
-    def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: int = 28) -> None:
+    def __init__(
+        self, in_channels: int = 1, num_classes: int = 10, image_size: int = 28, *, small: bool = True
+    ) -> None:
         super().__init__()
-        side = ((image_size - 4) // 2 - 4) // 2  # of the last feature map: each conv takes 4, each pool halves
+        stride = 1 if small else 4
+        side = (image_size - 5) // stride + 1  # after the first conv, which takes 4 at stride 1
+        side = (side // 2 - 4) // 2  # of the last feature map: pool halves, conv takes 4, pool halves
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 6, kernel_size=5),  # N,C,H,W -> N,6,H-4,W-4
+            nn.Conv2d(in_channels, 6, kernel_size=5, stride=stride),  # N,C,H,W -> N,6,H-4,W-4 at stride 1
             nn.BatchNorm2d(6),
             nn.Sigmoid(),
             nn.AvgPool2d(kernel_size=2, stride=2),
@@ -102,9 +114,10 @@ class BNLeNet(nn.Module):
     parameters=61_706,
     macs=416_520,
 )
-def lenet(*, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
-    """LeNet for any image size and channel count."""
-    return LeNet(in_channels, num_classes, image_size)
+def lenet(*, in_channels: int, num_classes: int, image_size: int, stem: Stem = "auto") -> nn.Module:
+    """LeNet for any image size and channel count; what was published is ``stem="small"``."""
+    small = use_small_stem(stem, image_size, imagenet_from=45)
+    return LeNet(in_channels, num_classes, image_size, small=small)
 
 
 @register(
@@ -118,6 +131,7 @@ def lenet(*, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     parameters=44_878,
     macs=281_640,
 )
-def bn_lenet(*, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
-    """LeNet with batch norms for any image size and channel count."""
-    return BNLeNet(in_channels, num_classes, image_size)
+def bn_lenet(*, in_channels: int, num_classes: int, image_size: int, stem: Stem = "auto") -> nn.Module:
+    """LeNet with batch norms for any image size and channel count; what was published is ``stem="small"``."""
+    small = use_small_stem(stem, image_size, imagenet_from=49)
+    return BNLeNet(in_channels, num_classes, image_size, small=small)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from convscope.models.registry import register
 from convscope.models.stem import Stem, use_small_stem
 from convscope.nn import NiNBlock, kaiming
+from convscope.nn._arguments import share
 
 
 class NiN(nn.Module):
@@ -35,7 +36,7 @@ class NiN(nn.Module):
             NiNBlock(256, 384, kernel_size=3, padding=1),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=border),  # -> N,384,5,5
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(share("dropout", dropout))
         self.head = NiNBlock(384, num_classes, kernel_size=3, padding=1)  # -> N,num_classes,5,5
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()

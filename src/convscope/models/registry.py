@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from convscope.naming import natural_key, unknown_name
+from convscope.ops._arguments import flag
 
 Builder = Callable[..., nn.Module]
 
@@ -158,8 +159,9 @@ def info(name: str) -> ModelInfo:
 
     Raises:
         ValueError: No such name; the nearest ones are suggested.
+        TypeError: The name is no string.
     """
-    if name not in _MODELS:
+    if name not in tuple(_MODELS):  # also asks about what cannot be a key
         raise unknown_name("model", name, names(), hint="convscope models")
     return _MODELS[name]
 
@@ -170,6 +172,8 @@ def _check(known: ModelInfo, arguments: Mapping[str, Any], options: Mapping[str,
         if option not in known.options:
             has = f"it has: {', '.join(known.options)}" if known.options else "it has none"
             raise ValueError(f"{known.name} has no option {option!r}; {has}")
+        if inspect.signature(known.build).parameters[option].annotation in (bool, "bool"):
+            flag(option, options[option])
     for argument in ("in_channels", "num_classes", "image_size"):
         value = arguments[argument]
         if not isinstance(value, int) or isinstance(value, bool):
@@ -202,9 +206,9 @@ def create(
         image_size: Side of the images in pixels. Default: as published.
         device: Where the weights are made. On ``"meta"`` they have shapes and no values, at no cost.
         dtype: Of the weights; they are drawn in PyTorch's default dtype and then converted.
-        options: What this network offers beyond these, see ``info(name).options``. Most have ``stem``:
-            ``"imagenet"`` is the published beginning for photographs, ``"small"`` one that keeps the few pixels
-            of small images, ``"auto"`` (default) takes the small one up to 64 pixels.
+        options: What this network offers beyond these, see ``info(name).options``. All have ``stem``:
+            ``"imagenet"`` is a beginning for photographs, ``"small"`` one that keeps the few pixels of small images,
+            ``"auto"`` (default) takes the small one up to 64 pixels. One of the two was published, by ``image_size``.
 
     Returns:
         A module that maps ``(N, in_channels, image_size, image_size)`` to ``(N, num_classes)``. Its ``spec``
@@ -212,7 +216,7 @@ def create(
 
     Raises:
         ValueError: Unknown name or option, a size below the network's smallest, or a number that is not positive.
-        TypeError: A number that is not whole.
+        TypeError: A number that is not whole, or a switch that is not ``True`` or ``False``.
 
     Example:
         >>> net = create("lenet", num_classes=3, image_size=32)

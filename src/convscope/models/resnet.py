@@ -2,6 +2,10 @@
 
 The three differ in one line of a table: which block, how many of it, and how wide it is inside. Weight names and
 shapes are torchvision's.
+
+Read it from the top: ``stage`` repeats a block, ``ResNet`` puts stages in a row, ``_FORMS`` is the table, ``_blocks``
+turns a line of it into blocks, ``_build`` into a network. What a block does stands in ``nn/residual.py``. A block with
+everything but its channels and stride filled in is written ``partial(Bottleneck, mid_channels=64)``.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from torch import Tensor, nn
 from convscope.models.registry import register, torchvision_v1
 from convscope.models.stem import Stem, use_small_stem
 from convscope.nn import Bottleneck, Residual, ResNeXtBlock, init, kaiming
+from convscope.nn._arguments import positive
 from convscope.nn.shortcut import Option
 
 
@@ -29,6 +34,7 @@ class Block(Protocol):
 
 def stage(block: Block, depth: int, in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential:
     """So many blocks, of which the first changes the shape: channels by its width, ``H`` and ``W`` by its stride."""
+    positive(depth=depth)
     first = block(in_channels, out_channels, stride=stride)
     return nn.Sequential(first, *(block(out_channels, out_channels, stride=1) for _ in range(depth - 1)))
 
@@ -64,6 +70,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
+        # the shapes beside the lines are those of the stem for photographs; the small one keeps H and W
         self.conv1 = nn.Conv2d(in_channels, stem_width, kernel, stride, padding, bias=bias)  # N,C,H,W -> N,64,H/2,W/2
         self.bn1 = nn.BatchNorm2d(stem_width)
         self.act = nn.ReLU()
@@ -84,7 +91,7 @@ class ResNet(nn.Module):
         """``(N, C, H, W)`` to class scores ``(N, num_classes)``."""
         x = self.maxpool(self.act(self.bn1(self.conv1(x))))  # -> N,64,H/4,W/4
         for i in range(self.num_stages):
-            x = self.get_submodule(f"layer{i + 1}")(x)
+            x = self.get_submodule(f"layer{i + 1}")(x)  # -> N,widths[i],H/(4*2**i),W/(4*2**i)
         x = self.flatten(self.avgpool(x))  # -> N,widths[-1]
         scores: Tensor = self.fc(x)
         return scores

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from convscope.models.registry import register, torchvision_v1
 from convscope.models.stem import Stem, use_small_stem
 from convscope.nn import kaiming, undrawn_linear, vgg_block
+from convscope.nn._arguments import share
 
 
 class VGG(nn.Module):
@@ -56,10 +57,10 @@ class VGG(nn.Module):
         self.classifier = nn.Sequential(
             undrawn_linear(widths[-1] * side * side, hidden),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(share("dropout", dropout)),
             undrawn_linear(hidden, hidden),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(share("dropout", dropout)),
             undrawn_linear(hidden, num_classes),
         )
         # 0.01 is torchvision's; through layers of 512 it would leave a thousandth of the signal, so there it is He's

@@ -118,17 +118,29 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
     """Training scripts put the weights beside other things, and wrappers put a word before every key."""
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    while isinstance(content, Mapping):
+        inner = [content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)]
+        if not inner:
+            break
+        content = inner[0]
+    named = isinstance(content, Mapping) and all(isinstance(k, str) for k in content)
+    if not named or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"expected a state_dict in {path}: tensors by name; got {type(content).__name__}")
-    for prefix in ("module.", "_orig_mod."):  # DataParallel, torch.compile
-        if all(key.startswith(prefix) for key in content):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
+    for prefix in _common_prefixes(content):
+        content = {key.removeprefix(prefix): value for key, value in content.items()}
     return dict(content)
 
 
+def _common_prefixes(content: Mapping[str, Any]) -> list[str]:
+    """Words of wrappers that stand before every key, from the outside in, in whatever order they were wrapped."""
+    found, rest = [], list(content)
+    while prefix := next((p for p in _WRAPPERS if all(key.startswith(p) for key in rest)), None):
+        found.append(prefix)
+        rest = [key.removeprefix(prefix) for key in rest]
+    return found
+
+
+_WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
 _NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     # torchvision's DenseNet files from before module names could not hold a dot
     (r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),

@@ -9,6 +9,7 @@ from convscope.nn.attention import SqueezeExcitation
 from convscope.nn.blocks import Inception, NiNBlock, vgg_block
 from convscope.nn.conv import ConvNormAct
 from convscope.nn.dense import DenseBlock, DenseLayer, Transition
+from convscope.nn.ensemble import FlipAverage, unwrap
 from convscope.nn.init import dirac, kaiming, undrawn_linear, xavier_uniform, zero_last_norm
 from convscope.nn.pooling import AdaptivePolyphaseSampling, BlurPool
 from convscope.nn.preactivation import PreActBottleneck, PreActResidual
@@ -25,6 +26,7 @@ __all__ = [
     "ConvNormAct",
     "DenseBlock",
     "DenseLayer",
+    "FlipAverage",
     "Inception",
     "NiNBlock",
     "PreActBottleneck",
@@ -38,6 +40,7 @@ __all__ = [
     "kaiming",
     "make_shortcut",
     "undrawn_linear",
+    "unwrap",
     "vgg_block",
     "xavier_uniform",
     "zero_last_norm",

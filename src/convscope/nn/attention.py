@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from convscope.nn._arguments import positive
+
 
 class SqueezeExcitation(nn.Module):
     """Look at the mean of every channel, then scale each channel by a number between 0 and 1.
@@ -13,6 +15,7 @@ class SqueezeExcitation(nn.Module):
         squeezed: Channels in between. Default: a sixteenth, at least 1.
 
     Raises:
+        TypeError: A number is not an integer.
         ValueError: A number below 1.
 
     Source:
@@ -21,9 +24,9 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, squeezed: int | None = None) -> None:
         super().__init__()
+        positive(channels=channels)
         squeezed = max(channels // 16, 1) if squeezed is None else squeezed
-        if channels < 1 or squeezed < 1:
-            raise ValueError(f"channels and squeezed must be at least 1, got {channels} and {squeezed}")
+        positive(squeezed=squeezed)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Conv2d(channels, squeezed, kernel_size=1)
         self.act = nn.ReLU()

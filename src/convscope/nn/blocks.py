@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from convscope.nn._arguments import integer, positive
 from convscope.nn.conv import ConvNormAct, Norm
 
 
@@ -21,7 +22,8 @@ def vgg_block(num_convs: int, in_channels: int, out_channels: int, *, norm: bool
         ``(N, in, H, W)`` to ``(N, out, H // 2, W // 2)``.
 
     Raises:
-        ValueError: No convolution.
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1.
 
     Example:
         >>> vgg_block(2, 3, 8)(torch.zeros(1, 3, 6, 6)).shape
@@ -30,8 +32,7 @@ def vgg_block(num_convs: int, in_channels: int, out_channels: int, *, norm: bool
     Source:
         Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", 2014.
     """
-    if num_convs < 1:
-        raise ValueError(f"num_convs must be at least 1, got {num_convs}")
+    positive(num_convs=num_convs, in_channels=in_channels, out_channels=out_channels)
     layers: list[nn.Module] = []
     for i in range(num_convs):
         layers.append(nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, kernel_size=3, padding=1))
@@ -52,6 +53,10 @@ class NiNBlock(nn.Sequential):
         stride: Of the first convolution.
         padding: Of the first convolution.
 
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: A count is below 1, or ``padding`` below 0.
+
     Source:
         Lin, Chen and Yan, "Network in network", 2013.
     """
@@ -59,6 +64,8 @@ class NiNBlock(nn.Sequential):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0
     ) -> None:
+        positive(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride)
+        integer("padding", padding, least=0)
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding),
             nn.ReLU(),
@@ -81,6 +88,10 @@ class Inception(nn.Module):
         large_kernel: Side of the third branch's kernel: 5 in the paper, 3 in torchvision's network and weights.
         norm: What makes the norm after each convolution, or ``None`` as in the paper and the book.
 
+    Raises:
+        TypeError: A count is not an integer, or ``b2`` or ``b3`` not a pair of them.
+        ValueError: A count is below 1, or ``large_kernel`` is even.
+
     Example:
         >>> Inception(192, 64, (96, 128), (16, 32), 32)(torch.zeros(1, 192, 4, 4)).shape
         torch.Size([1, 256, 4, 4])
@@ -101,6 +112,11 @@ class Inception(nn.Module):
         norm: Norm | None = None,
     ) -> None:
         super().__init__()
+        for name, branch in (("b2", b2), ("b3", b3)):
+            if not isinstance(branch, tuple | list) or len(branch) != 2:
+                raise TypeError(f"{name} must be two numbers of channels, got {branch!r}")
+        positive(in_channels=in_channels, b1=b1, b4=b4, large_kernel=large_kernel)
+        positive(**{f"{name}[{i}]": branch[i] for name, branch in (("b2", b2), ("b3", b3)) for i in range(2)})
         self.out_channels = b1 + b2[1] + b3[1] + b4
 
         def conv(c_in: int, c_out: int, kernel_size: int) -> ConvNormAct:

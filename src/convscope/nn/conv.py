@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from convscope.nn._arguments import divides, integer, positive
+
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
 
@@ -28,7 +30,9 @@ class ConvNormAct(nn.Sequential):
         names: Keys of the three in ``state_dict``. torchvision's GoogLeNet calls them ``conv`` and ``bn``.
 
     Raises:
-        ValueError: No ``padding`` given, and an even kernel cannot keep the size by the same number on each side.
+        TypeError: A count is not an integer.
+        ValueError: A count is too small, ``groups`` does not divide the channels, or no ``padding`` is given and an
+            even kernel cannot keep the size by the same number on each side.
 
     Example:
         >>> import torch
@@ -51,6 +55,8 @@ class ConvNormAct(nn.Sequential):
         act: Activation | None = nn.ReLU,
         names: tuple[str, str, str] = ("0", "1", "2"),
     ) -> None:
+        positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        divides("groups", groups, in_channels=in_channels, out_channels=out_channels)
         if padding is None:
             if dilation * (kernel_size - 1) % 2:
                 raise ValueError(
@@ -58,6 +64,7 @@ class ConvNormAct(nn.Sequential):
                     "has no middle; the same number on both sides cannot keep the size"
                 )
             padding = dilation * (kernel_size - 1) // 2
+        integer("padding", padding, least=0)
         conv = nn.Conv2d(
             in_channels,
             out_channels,

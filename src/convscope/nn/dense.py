@@ -7,6 +7,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from convscope.nn._arguments import integer, positive, share
+
 
 class DenseLayer(nn.Module):
     """Norm, ReLU, convolution: ``growth`` new channels from all that came before.
@@ -17,12 +19,18 @@ class DenseLayer(nn.Module):
         bottleneck: A 1x1 convolution first goes to ``bottleneck * growth`` channels; 0 leaves it out, as the book does.
         dropout: Share of the new values that is set to zero in training.
         bias: Whether convolutions have one. The book's do.
+
+    Raises:
+        TypeError: A count is not an integer, or ``dropout`` no number.
+        ValueError: A count is too small, or ``dropout`` not between 0 and 1.
     """
 
     def __init__(
         self, in_channels: int, growth: int, *, bottleneck: int = 4, dropout: float = 0.0, bias: bool = False
     ) -> None:
         super().__init__()
+        positive(in_channels=in_channels, growth=growth)
+        integer("bottleneck", bottleneck, least=0)
         mid = bottleneck * growth
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.act1 = nn.ReLU()
@@ -34,7 +42,7 @@ class DenseLayer(nn.Module):
         else:
             self.conv1 = nn.Conv2d(in_channels, growth, kernel_size=3, padding=1, bias=bias)
         self.bottleneck = bottleneck
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(share("dropout", dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in, H, W)`` to ``(N, growth, H, W)``."""
@@ -56,6 +64,10 @@ class DenseBlock(nn.Sequential):
         dropout: See ``DenseLayer``.
         bias: See ``DenseLayer``.
 
+    Raises:
+        TypeError: A count is not an integer, or ``dropout`` no number.
+        ValueError: A count is too small, or ``dropout`` not between 0 and 1.
+
     Example:
         >>> DenseBlock(2, 3, 10)(torch.zeros(4, 3, 8, 8)).shape
         torch.Size([4, 23, 8, 8])
@@ -74,6 +86,7 @@ class DenseBlock(nn.Sequential):
         dropout: float = 0.0,
         bias: bool = False,
     ) -> None:
+        positive(num_layers=num_layers, in_channels=in_channels, growth=growth)
         super().__init__(
             OrderedDict(
                 {
@@ -101,11 +114,16 @@ class Transition(nn.Sequential):
         out_channels: ``C`` of what goes out.
         bias: Whether the convolution has one.
 
+    Raises:
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1.
+
     Source:
         Huang, Liu, van der Maaten and Weinberger, "Densely connected convolutional networks", 2017.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = False) -> None:
+        positive(in_channels=in_channels, out_channels=out_channels)
         super().__init__(
             OrderedDict(
                 norm=nn.BatchNorm2d(in_channels),

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.nn._arguments import images, positive
+from convscope.ops._arguments import number
+
 PaddingMode = Literal["reflect", "replicate", "circular", "zeros"]
 _PADDING_MODES = ("reflect", "replicate", "circular", "zeros")
 
@@ -25,7 +28,9 @@ class BlurPool(nn.Module):
         padding_mode: What stands beyond the border. An even filter gets its odd pixel at the bottom and right.
 
     Raises:
-        ValueError: A number below 1, or an unknown ``padding_mode``.
+        TypeError: A number is not an integer.
+        ValueError: A number below 1, an unknown ``padding_mode``, or images with other axes, other channels, or too
+            few pixels for a border that reflects or goes round.
 
     Example:
         >>> BlurPool(3)(torch.zeros(1, 3, 8, 7)).shape
@@ -39,9 +44,7 @@ class BlurPool(nn.Module):
 
     def __init__(self, channels: int, *, taps: int = 3, stride: int = 2, padding_mode: PaddingMode = "reflect") -> None:
         super().__init__()
-        for name, value in (("channels", channels), ("taps", taps), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        positive(channels=channels, taps=taps, stride=stride)
         if padding_mode not in _PADDING_MODES:
             raise ValueError(f"padding_mode must be one of {', '.join(_PADDING_MODES)}, got {padding_mode!r}")
         self.channels, self.taps, self.stride, self.padding_mode = channels, taps, stride, padding_mode
@@ -52,7 +55,14 @@ class BlurPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C, ceil(H / stride), ceil(W / stride))``."""
+        images(x, self.channels)
         before, after = (self.taps - 1) // 2, self.taps // 2
+        least = {"reflect": after + 1, "circular": after}.get(self.padding_mode, 1)
+        if min(x.shape[2:]) < least:
+            raise ValueError(
+                f"expected H and W of at least {least} for taps={self.taps} with padding_mode={self.padding_mode!r}, "
+                f"got {x.shape[2]}x{x.shape[3]}; use padding_mode='replicate' or fewer taps"
+            )
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         x = F.pad(x, (before, after, before, after), mode=mode)
         return F.conv2d(x, self.kernel, stride=self.stride, groups=self.channels)
@@ -73,7 +83,9 @@ class AdaptivePolyphaseSampling(nn.Module):
         order: Of the norm that tells how strong a grid is; 2 is the root of the sum of squares.
 
     Raises:
-        ValueError: ``stride`` or ``order`` is below 1, or ``stride`` does not divide the ``H`` and ``W`` that come.
+        TypeError: ``stride`` is not an integer, or ``order`` no number.
+        ValueError: ``stride`` or ``order`` is below 1, the images have other axes, or ``stride`` does not divide the
+            ``H`` and ``W`` that come.
 
     Example:
         >>> strip = torch.tensor([0.0, 1, 0, 3]).expand(1, 1, 2, 4)
@@ -86,12 +98,14 @@ class AdaptivePolyphaseSampling(nn.Module):
 
     def __init__(self, *, stride: int = 2, order: float = 2.0) -> None:
         super().__init__()
-        if stride < 1 or order < 1:
-            raise ValueError(f"stride and order must be at least 1, got stride={stride} and order={order}")
+        positive(stride=stride)
+        if number("order", order) < 1:
+            raise ValueError(f"order must be at least 1, got {order}")
         self.stride, self.order = stride, order
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C, H / stride, W / stride)``."""
+        images(x)
         n, c, h, w = x.shape
         s = self.stride
         if h % s or w % s:

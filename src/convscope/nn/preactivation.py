@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from convscope.nn._arguments import middle, positive, share
 from convscope.nn.shortcut import Option, make_shortcut
 
 
@@ -19,6 +20,10 @@ class PreActResidual(nn.Module):
         shortcut: ``"A"``, ``"B"`` or ``"C"``, see ``make_shortcut``. A projection has no norm of its own.
         dropout: Share of values set to zero between the two convolutions, as in wide residual networks.
 
+    Raises:
+        TypeError: A count is not an integer, or ``dropout`` no number.
+        ValueError: A count is below 1, ``dropout`` not between 0 and 1, or an unknown ``shortcut``.
+
     Example:
         >>> import torch
         >>> PreActResidual(3, 6, stride=2)(torch.zeros(4, 3, 6, 6)).shape
@@ -33,12 +38,13 @@ class PreActResidual(nn.Module):
         self, in_channels: int, out_channels: int, *, stride: int = 1, shortcut: Option = "B", dropout: float = 0.0
     ) -> None:
         super().__init__()
+        positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.act1 = nn.ReLU()
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.act2 = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(share("dropout", dropout))
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.downsample = make_shortcut(in_channels, out_channels, stride=stride, option=shortcut, norm=False)
 
@@ -62,6 +68,10 @@ class PreActBottleneck(nn.Module):
         stride: Of the 3x3 convolution.
         shortcut: ``"A"``, ``"B"`` or ``"C"``, see ``make_shortcut``. A projection has no norm of its own.
 
+    Raises:
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1, or an unknown ``shortcut``.
+
     Source:
         He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016.
     """
@@ -76,7 +86,8 @@ class PreActBottleneck(nn.Module):
         shortcut: Option = "B",
     ) -> None:
         super().__init__()
-        mid = out_channels // 4 if mid_channels is None else mid_channels
+        positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
+        mid = middle(mid_channels, out_channels)
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.act1 = nn.ReLU()
         self.conv1 = nn.Conv2d(in_channels, mid, kernel_size=1, bias=False)

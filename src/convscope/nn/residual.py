@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from convscope.nn._arguments import divides, middle, positive
 from convscope.nn.shortcut import Option, make_shortcut
 
 
@@ -17,6 +18,10 @@ class Residual(nn.Module):
         shortcut: ``"A"``, ``"B"`` or ``"C"``, see ``make_shortcut``.
         bias: Whether convolutions have one. The book's do; a norm right behind makes it useless.
         shortcut_norm: Whether a norm follows a projection on the shortcut. Not in the book.
+
+    Raises:
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1, or an unknown ``shortcut``.
 
     Example:
         >>> import torch
@@ -40,6 +45,7 @@ class Residual(nn.Module):
         shortcut_norm: bool = True,
     ) -> None:
         super().__init__()
+        positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.act1 = nn.ReLU()
@@ -76,6 +82,10 @@ class Bottleneck(nn.Module):
         bias: Whether convolutions have one.
         shortcut_norm: Whether a norm follows a projection on the shortcut.
 
+    Raises:
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1, ``groups`` does not divide ``mid_channels``, or an unknown ``shortcut``.
+
     Source:
         He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2015, section 4.1.
     """
@@ -93,9 +103,9 @@ class Bottleneck(nn.Module):
         shortcut_norm: bool = True,
     ) -> None:
         super().__init__()
-        mid = out_channels // 4 if mid_channels is None else mid_channels
-        if mid < 1 or mid % groups:
-            raise ValueError(f"groups={groups} must divide mid_channels={mid}, which must be at least 1")
+        positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
+        mid = middle(mid_channels, out_channels)
+        divides("groups", groups, mid_channels=mid)
         self.conv1 = nn.Conv2d(in_channels, mid, kernel_size=1, bias=bias)
         self.bn1 = nn.BatchNorm2d(mid)
         self.act1 = nn.ReLU()
@@ -139,6 +149,10 @@ class ResNeXtBlock(Bottleneck):
         bias: Whether convolutions have one. The book's do.
         shortcut_norm: Whether a norm follows a projection on the shortcut.
 
+    Raises:
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1, or an unknown ``shortcut``.
+
     Example:
         >>> block = ResNeXtBlock(32, 32, groups=2, group_width=16, bias=True)
         >>> sum(p.numel() for p in block.parameters())
@@ -160,8 +174,7 @@ class ResNeXtBlock(Bottleneck):
         bias: bool = False,
         shortcut_norm: bool = True,
     ) -> None:
-        if groups < 1 or group_width < 1:
-            raise ValueError(f"groups and group_width must be at least 1, got {groups} and {group_width}")
+        positive(groups=groups, group_width=group_width)
         super().__init__(
             in_channels,
             out_channels,

@@ -6,13 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from convscope.ops import corr2d
+from convscope.ops._arguments import Pair, pair
 
 
 class Conv2D(nn.Module):
     """A convolution layer from nothing but ``corr2d``: one channel in, one out, and it learns.
 
     Args:
-        kernel_size: ``(kh, kw)`` in pixels.
+        kernel_size: ``(kh, kw)`` in pixels, or one number for both.
+
+    Raises:
+        TypeError: Neither an integer nor two of them.
+        ValueError: A side below 1.
 
     Example:
         >>> layer = Conv2D((1, 2))
@@ -23,9 +28,9 @@ class Conv2D(nn.Module):
         Zhang et al., "Dive into Deep Learning", section 7.2.2.
     """
 
-    def __init__(self, kernel_size: tuple[int, int]) -> None:
+    def __init__(self, kernel_size: Pair) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.rand(kernel_size))
+        self.weight = nn.Parameter(torch.rand(pair("kernel_size", kernel_size, least=1)))
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.nn._arguments import positive
+
 Option = Literal["A", "B", "C"]
 
 
@@ -19,11 +21,13 @@ class ZeroPadShortcut(nn.Module):
         stride: Keep one pixel in so many.
 
     Raises:
-        ValueError: Fewer channels out than in.
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1, or fewer channels out than in.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
+        positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
         if out_channels < in_channels:
             raise ValueError(
                 f"a zero-padded shortcut cannot take channels away: expected out_channels >= {in_channels}, "
@@ -64,13 +68,15 @@ def make_shortcut(
         A module that maps ``(N, in, H, W)`` to ``(N, out, ceil(H / stride), ceil(W / stride))``.
 
     Raises:
-        ValueError: Unknown ``option``, or ``"A"`` with fewer channels out than in.
+        TypeError: A count is not an integer.
+        ValueError: A count is below 1, unknown ``option``, or ``"A"`` with fewer channels out than in.
 
     Source:
         He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2015, section 4.1.
     """
     if option not in get_args(Option):
         raise ValueError(f"shortcut must be 'A' (zero-pad), 'B' (project on change) or 'C' (project), got {option!r}")
+    positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
     same_shape = in_channels == out_channels and stride == 1
     if same_shape and option != "C":
         return nn.Identity()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from convscope.naming import unknown_name
@@ -35,7 +36,7 @@ class Convolution:
 
 
 def tensor(argument: str, value: Tensor, axes: str) -> None:
-    """A floating-point tensor with these axes, written as in ``(N, C, H, W)``."""
+    """A floating-point tensor with these axes, written as in ``(N, C, H, W)``; only ``N`` may count nothing."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{argument} must be a tensor {axes}, got {type(value).__name__}; wrap it with torch.tensor")
     if not value.is_floating_point():
@@ -46,11 +47,27 @@ def tensor(argument: str, value: Tensor, axes: str) -> None:
         raise ValueError(
             f"{argument} must have {axes.count(',') + 1} axes {axes}, got {value.ndim}: {tuple(value.shape)}"
         )
+    batched = axes.startswith("(N")  # no images give no answers; no channels and no pixels are a slip
+    if 0 in value.shape[batched:]:
+        but = " but N" if batched else ""
+        raise ValueError(f"{argument} must not be empty on any axis of {axes}{but}, got {tuple(value.shape)}")
 
 
-def same_dtype(argument: str, value: Tensor, other: str, reference: Tensor) -> None:
-    """Two tensors that are multiplied have one dtype."""
-    if value.dtype != reference.dtype:
+def _autocast_unites(*tensors: Tensor) -> bool:
+    """Whether PyTorch is about to bring these to one dtype by itself, as it does in ``torch.autocast``."""
+    kind = tensors[0].device.type
+    wanted = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return wanted and all(value.dtype != torch.float64 for value in tensors)  # which it leaves alone
+
+
+def alike(argument: str, value: Tensor, other: str, reference: Tensor) -> None:
+    """Two tensors that are multiplied are on one device and have one dtype."""
+    if value.device != reference.device:
+        raise ValueError(
+            f"{argument} must be on the device of {other}, {reference.device}, got {value.device}; "
+            f"move it with {argument}.to({other}.device)"
+        )
+    if value.dtype != reference.dtype and not _autocast_unites(value, reference):
         raise TypeError(
             f"{argument} must have the dtype of {other}, {reference.dtype}, got {value.dtype}; "
             f"convert it with {argument}.to({other}.dtype)"
@@ -108,7 +125,7 @@ def convolution(
 def divides(groups: int, K: Tensor) -> None:
     """``groups`` splits the output channels of ``K (O, C/groups, kh, kw)`` into equal parts."""
     integer("groups", groups, least=1)
-    if K.shape[0] == 0 or K.shape[0] % groups:
+    if K.shape[0] % groups:
         raise ValueError(f"groups must divide the output channels of K, {K.shape[0]}, got {groups}")
 
 
@@ -129,7 +146,7 @@ def image_and_kernel(X: Tensor, K: Tensor, axes: str, kernel_axes: str) -> None:
     """An image without a batch axis, and a kernel that fits onto it."""
     tensor("X", X, axes)
     tensor("K", K, kernel_axes)
-    same_dtype("K", K, "X", X)
+    alike("K", K, "X", X)
     if X.ndim == 3 and K.shape[-3] != X.shape[0]:
         raise ValueError(
             f"K must have as many input channels as X, {X.shape[0]}, got {K.shape[-3]}: "
@@ -142,7 +159,7 @@ def batch_and_kernel(X: Tensor, K: Tensor, *, groups: int, padding_mode: str, **
     """``X (N, C, H, W)`` and ``K (O, C/groups, kh, kw)`` that fit each other."""
     tensor("X", X, IMAGES)
     tensor("K", K, KERNEL)
-    same_dtype("K", K, "X", X)
+    alike("K", K, "X", X)
     channels(X, K, groups)
     return convolution("K", size_of(X), size_of(K), padding_mode=padding_mode, **numbers)
 
@@ -159,7 +176,7 @@ def output_and_kernel(
     """A gradient ``G (N, O, H', W')`` of what ``K (O, C/groups, kh, kw)`` makes of images of ``input_size``."""
     tensor("G", G, "(N, O, H', W')")
     tensor("K", K, KERNEL)
-    same_dtype("K", K, "G", G)
+    alike("K", K, "G", G)
     divides(groups, K)
     conv = convolution("K", input_size, size_of(K), padding_mode=padding_mode, **numbers)
     shape("G", G, (G.shape[0], K.shape[0], *conv.output_size))
@@ -172,7 +189,7 @@ def output_and_input(
     """A gradient ``G (N, O, H', W')`` of what a kernel of ``kernel_size`` makes of ``X (N, C, H, W)``."""
     tensor("G", G, "(N, O, H', W')")
     tensor("X", X, IMAGES)
-    same_dtype("X", X, "G", G)
+    alike("X", X, "G", G)
     integer("groups", groups, least=1)
     if X.shape[1] % groups or G.shape[1] % groups:
         raise ValueError(f"groups must divide the channels of X and of G, {X.shape[1]} and {G.shape[1]}, got {groups}")
@@ -187,7 +204,7 @@ def transposed(
     """The convolution whose output has the shape of ``X``; its input is what the transposed one makes."""
     tensor("X", X, IMAGES)
     tensor("K", K, KERNEL)
-    same_dtype("K", K, "X", X)
+    alike("K", K, "X", X)
     divides(groups, K)
     if X.shape[1] != K.shape[0]:
         raise ValueError(f"X must have as many channels as K has outputs, {K.shape[0]}, got {X.shape[1]}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.ops._arguments import Pair, pair
+from convscope.ops._arguments import Pair, flag, number, pair
 from convscope.ops._checks import name, shape, size_of, tensor
 from convscope.ops.geometry import output_size
 
@@ -27,17 +27,17 @@ class Pooling:
 
 
 def images(X: Tensor) -> None:
-    """``(H, W)``, ``(C, H, W)`` or ``(N, C, H, W)``, with pixels."""
+    """``(H, W)``, ``(C, H, W)`` or ``(N, C, H, W)``."""
     axes = X.ndim if isinstance(X, Tensor) else 4
     if axes not in _AXES:
         raise ValueError(f"X must be {' or '.join(_AXES.values())}, got {axes} axes: {tuple(X.shape)}")
     tensor("X", X, _AXES[axes])
-    pair("the size (H, W) of X", size_of(X), least=1)
 
 
 def pooling(X: Tensor, size: Pair, *, stride: Pair, padding: Pair, ceil_mode: bool) -> Pooling:
     """Images and windows that fit each other."""
     images(X)
+    flag("ceil_mode", ceil_mode)
     windows, strides = pair("size", size, least=1), pair("stride", stride, least=1)
     borders = pair("padding", padding, least=0)
     if borders[0] > windows[0] // 2 or borders[1] > windows[1] // 2:
@@ -56,9 +56,8 @@ def pooling(X: Tensor, size: Pair, *, stride: Pair, padding: Pair, ceil_mode: bo
 def pool_mode(mode: str, p: float, temperature: float) -> None:
     """A pooling mode that exists, with numbers that it can work with."""
     name("mode", mode, POOL_MODES)
-    for argument, value in (("p", p), ("temperature", temperature)):
-        if not value > 0:
-            raise ValueError(f"{argument} must be positive, got {value}")
+    number("p", p)
+    number("temperature", temperature)
 
 
 def gradient(G: Tensor, X: Tensor, pool: Pooling) -> None:

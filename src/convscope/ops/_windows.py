@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 
@@ -83,6 +84,11 @@ def channels_seen(o: int, K: Tensor, groups: int) -> slice:
     outputs_in_group, seen = K.shape[0] // groups, K.shape[1]
     group = o // outputs_in_group
     return slice(group * seen, (group + 1) * seen)
+
+
+def planes(X: Tensor) -> Tensor:
+    """Images and channels in one row: ``(..., H, W)`` to ``(M, H, W)``."""
+    return X.reshape(math.prod(X.shape[:-2]), *X.shape[-2:])
 
 
 def pool_window(pool: Pooling, i: int, j: int) -> tuple[slice, slice]:

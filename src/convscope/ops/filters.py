@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convscope.naming import natural_key, unknown_name
-from convscope.ops._arguments import integer
+from convscope.ops._arguments import integer, number
 
 __all__ = [
     "Filter",
@@ -41,11 +41,6 @@ def _offsets(size: int) -> tuple[Tensor, Tensor]:
     steps = torch.arange(size, dtype=torch.float64) - size // 2
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return y, x
-
-
-def _positive(argument: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{argument} must be positive, got {value}")
 
 
 def box(size: int = 3) -> Tensor:
@@ -95,7 +90,7 @@ def gaussian(size: int = 5, sigma: float = 1.0) -> Tensor:
     Source:
         Marr and Hildreth, "Theory of edge detection", 1980.
     """
-    _positive("sigma", sigma)
+    number("sigma", sigma)
     y, x = _offsets(size)
     bell = torch.exp(-(x**2 + y**2) / (2 * sigma**2))
     return bell / bell.sum()
@@ -151,7 +146,10 @@ def gabor(
         Daugman, "Uncertainty relation for resolution in space, spatial frequency, and orientation", 1985.
     """
     for argument, value in (("wavelength", wavelength), ("sigma", sigma), ("aspect", aspect)):
-        _positive(argument, value)
+        number(argument, value)
+    for argument, value in (("angle", angle), ("phase", phase)):
+        if not math.isfinite(value):
+            raise ValueError(f"{argument} must be a finite number of degrees, got {value}")
     y, x = _offsets(size)
     turn = math.radians(angle)
     along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
@@ -262,12 +260,13 @@ def info(name: str) -> Filter:
 
     Raises:
         ValueError: No such name; the nearest ones are suggested.
+        TypeError: The name is no string.
 
     Example:
         >>> info("sobel_x").source
         'Sobel and Feldman, A 3x3 isotropic gradient operator for image processing, 1968'
     """
-    if name not in _FILTERS:
+    if name not in tuple(_FILTERS):  # also asks about what cannot be a key
         raise unknown_name("filter", name, names(), hint="convscope.ops.filters.names()")
     return _FILTERS[name]
 
@@ -285,6 +284,7 @@ def get(name: str, *, dtype: torch.dtype = torch.float32, device: torch.device |
 
     Raises:
         ValueError: No such name; the nearest ones are suggested.
+        TypeError: The name is no string, or ``dtype`` holds whole numbers, in which most kernels would be all zeros.
 
     Example:
         >>> get("sobel_x")
@@ -292,4 +292,7 @@ def get(name: str, *, dtype: torch.dtype = torch.float32, device: torch.device |
                 [-2.,  0.,  2.],
                 [-1.,  0.,  1.]])
     """
-    return info(name).build().to(device, dtype)
+    known = info(name)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a floating-point type such as torch.float32, got {dtype!r}")
+    return known.build().to(device, dtype)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convscope.ops._arguments import Padding, Pair, Sides, integer, pair, sides
+from convscope.ops._arguments import Padding, Pair, Sides, flag, integer, pair, sides
 
 __all__ = [
     "ParameterCount",
@@ -70,7 +70,7 @@ def output_length(
     span = effective_kernel(kernel_size, dilation)
     room = length + before + after - span  # how far the kernel can slide
     count = room // stride + 1
-    if ceil_mode:
+    if flag("ceil_mode", ceil_mode):
         count = -(-room // stride) + 1
         if (count - 1) * stride >= length + before:
             count -= 1

@@ -1,11 +1,21 @@
 """Every operator as its definition: loops that can be read aloud, nothing else.
 
 Read it from the top. ``convscope.ops.fast`` has the same names with the same arguments, explained there one by
-one, and must give the same numbers. ``ops/_windows.py`` says where windows lie and what stands in the padding.
+one, and must give the same numbers.
 
-``X`` is the input, ``K`` the kernel, ``Y`` the output, ``G`` a gradient of the output. ``N`` counts images,
-``C`` channels in, ``O`` channels out, ``D`` the channels that one output channel sees, and ``i, j`` walk over the
-output. Windows are ordinary slices, so PyTorch can differentiate all of this; the gradients are also written out.
+``X`` is the input, ``K`` the kernel, ``Y`` the output, ``Z`` the input with its padding, ``G`` a gradient of the
+output, ``dX`` and ``dK`` those of input and kernel. ``N`` counts images, ``C`` channels in, ``O`` channels out, ``D``
+the channels that one output channel sees, and ``i, j`` walk over the output. Windows are ordinary slices, so PyTorch
+can differentiate all of this; the gradients are also written out.
+
+Each function first has its arguments checked. What comes back, ``conv`` or ``pool``, holds the same numbers in one
+form: pairs ``(H, W)``. The rest of the bookkeeping has names of its own, each a few lines in ``ops/_windows.py``:
+
+``positions(shape)``         every index into such a tensor, in reading order: loops within loops, written as one
+``pad``, ``unpad``           put a border around the image; give what fell on the border back to where it came from
+``window(conv, i, j)``       the rows and columns that output ``i, j`` looks at, as slices with gaps
+``channels_seen(o, K, g)``   the input channels that output channel ``o`` looks at, as a slice
+``pool_window``              the window of a pooling, cut off where the image ends
 """
 
 from __future__ import annotations
@@ -16,7 +26,7 @@ from torch import Tensor
 from convscope.ops import _checks as checks
 from convscope.ops import _pool_checks as pool_checks
 from convscope.ops._arguments import Padding, Pair
-from convscope.ops._windows import channels_seen, pad, pool_area, pool_window, positions, source, unpad, window
+from convscope.ops._windows import channels_seen, pad, planes, pool_area, pool_window, positions, source, unpad, window
 
 __all__ = [
     "conv2d",
@@ -45,6 +55,8 @@ __all__ = [
 def corr2d(X: Tensor, K: Tensor) -> Tensor:
     """Lay the kernel on the image, multiply what lies on each other, add up; move on by one pixel and do it again.
 
+    ``Y[i, j]`` is the sum over ``a, b`` of ``X[i + a, j + b] K[a, b]``.
+
     Example:
         >>> corr2d(torch.arange(9.0).reshape(3, 3), torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
         tensor([[19., 25.],
@@ -59,7 +71,7 @@ def corr2d(X: Tensor, K: Tensor) -> Tensor:
 
 
 def conv2d(X: Tensor, K: Tensor) -> Tensor:
-    """Convolution as mathematics means it: the kernel is turned by 180 degrees first."""
+    """Convolution as mathematics means it: the kernel is turned by 180 degrees first, so that ``a`` counts down."""
     checks.image_and_kernel(X, K, "(H, W)", "(kh, kw)")
     return corr2d(X, K.flip(0, 1))
 
@@ -197,7 +209,7 @@ def fold(
     N, rows, _ = columns.shape
     Z = columns.new_zeros(N, rows // (h * w), *conv.padded_size)
     for column, (i, j) in enumerate(positions(conv.output_size)):
-        Z[..., *window(conv, i, j)] += columns[:, :, column].reshape(N, -1, h, w)
+        Z[..., *window(conv, i, j)] += columns[:, :, column].reshape(N, rows // (h * w), h, w)
     return unpad(Z, conv, "zeros")
 
 
@@ -244,11 +256,10 @@ def pool2d(
     """Sum up every window in one number. Padding only makes room for windows; of the modes, ``avg`` alone counts it."""
     pool = pool_checks.pooling(X, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
     pool_checks.pool_mode(mode, p, temperature)
-    H, W = X.shape[-2:]
-    planes = X.reshape(-1, H, W)  # ...,H,W -> M,H,W
-    Y = planes.new_zeros(len(planes), *pool.output_size)
+    P, (H, W) = planes(X), X.shape[-2:]  # ...,H,W -> M,H,W
+    Y = X.new_zeros(len(P), *pool.output_size)
     for m, i, j in positions(Y.shape):
-        patch = planes[m][pool_window(pool, i, j)].flatten()
+        patch = P[m][pool_window(pool, i, j)].flatten()
         if mode == "max":
             Y[m, i, j] = patch[patch.argmax()]
         elif mode == "min":
@@ -258,7 +269,8 @@ def pool2d(
         elif mode == "lp":
             Y[m, i, j] = torch.linalg.vector_norm(patch, p)  # (sum of |x|^p)^(1/p)
         else:
-            Y[m, i, j] = (patch * (patch / temperature).softmax(0)).sum()
+            weights = ((patch - patch.max()) / temperature).softmax(0)  # less the maximum: no temperature overflows
+            Y[m, i, j] = (patch.where(weights > 0, 0) * weights).sum()  # -inf weighs 0 and counts 0, not 0 * inf
     return Y.reshape(*X.shape[:-2], *pool.output_size)
 
 
@@ -271,16 +283,19 @@ def global_pool2d(X: Tensor, mode: str = "avg", *, p: float = 2.0, temperature: 
 def max_pool2d_with_indices(
     X: Tensor, size: Pair, *, stride: Pair = 1, padding: Pair = 0, ceil_mode: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The largest value of every window, and where in the plane it stood; of equals, the first in reading order."""
+    """The largest value of every window, and where in the plane it stood; of equals, the first in reading order.
+
+    A NaN is larger than any number.
+    """
     pool = pool_checks.pooling(X, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    planes = X.reshape(-1, *X.shape[-2:])
-    numbers = torch.arange(planes[0].numel(), device=X.device).reshape(X.shape[-2:])  # of the pixels, row by row
-    Y = planes.new_zeros(len(planes), *pool.output_size)
+    P, (H, W) = planes(X), X.shape[-2:]
+    numbers = torch.arange(H * W, device=X.device).reshape(H, W)  # of the pixels, row by row
+    Y = X.new_zeros(len(P), *pool.output_size)
     indices = Y.to(torch.int64)
     for m, i, j in positions(Y.shape):
         here = pool_window(pool, i, j)
-        indices[m, i, j] = numbers[here].flatten()[planes[m][here].argmax()]
-        Y[m, i, j] = planes[m].flatten()[indices[m, i, j]]
+        indices[m, i, j] = numbers[here].flatten()[P[m][here].argmax()]
+        Y[m, i, j] = P[m].flatten()[indices[m, i, j]]
     shape = (*X.shape[:-2], *pool.output_size)
     return Y.reshape(shape), indices.reshape(shape)
 
@@ -288,10 +303,10 @@ def max_pool2d_with_indices(
 def max_pool2d_backward_stashed(G: Tensor, indices: Tensor, input_size: Pair) -> Tensor:
     """Whoever was the largest gets the whole gradient. The forward pass has kept note of who that was."""
     H, W = pool_checks.stash(G, indices, input_size)
-    planes, winners = G.reshape(-1, *G.shape[-2:]), indices.reshape(-1, *G.shape[-2:])
-    dX = G.new_zeros(len(planes), H * W)
-    for m, i, j in positions(planes.shape):
-        dX[m, winners[m, i, j]] += planes[m, i, j]
+    gradients, winners = planes(G), planes(indices)
+    dX = G.new_zeros(len(gradients), H * W)
+    for m, i, j in positions(gradients.shape):
+        dX[m, winners[m, i, j]] += gradients[m, i, j]
     return dX.reshape(*G.shape[:-2], H, W)
 
 

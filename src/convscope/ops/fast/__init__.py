@@ -1,8 +1,9 @@
 """The same operators as ``convscope.ops.reference``: vectorised, batched, differentiable, on any device.
 
 Where PyTorch has the operator it does the work, and the docstring says so. PyTorch then also does the checking:
-only when it refuses are the arguments looked at again, to say in plain words what is wrong with them. So the price
-of these names is one Python call, under a microsecond on small inputs (``benchmarks/operators.py``).
+only what it would take for something else is looked at before, and only when it refuses are the arguments looked at
+again, to say in plain words what is wrong with them. So the price of these names is one Python call, under a
+microsecond: a hundredth of a convolution of 28x28 pixels, a fifth of one of 3x3, half of an average pooling of 3x3.
 """
 
 from convscope.ops.fast.convolution import (

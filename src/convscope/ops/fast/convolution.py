@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.ops import _checks as checks
-from convscope.ops._arguments import Padding, Pair
+from convscope.ops._arguments import Padding, Pair, pair, plain
 
 # What PyTorch raises when arguments do not fit it, and lists and arrays when they are taken for tensors.
 REFUSALS = (AttributeError, IndexError, RuntimeError, TypeError)
@@ -94,7 +94,7 @@ def corr2d_multi_in(X: Tensor, K: Tensor) -> Tensor:
         Zhang et al., "Dive into Deep Learning", section 7.4.
     """
     try:
-        if X.ndim == 3 and X.is_floating_point():
+        if X.ndim == 3 and X.is_floating_point() and K.numel():
             return torch.conv2d(X, K[None])[0]  # C,H,W with 1,C,kh,kw -> 1,H',W'
     except REFUSALS:
         pass  # explained below
@@ -124,7 +124,7 @@ def corr2d_multi_in_out(X: Tensor, K: Tensor) -> Tensor:
         Zhang et al., "Dive into Deep Learning", section 7.4.
     """
     try:
-        if X.ndim == 3 and X.is_floating_point():
+        if X.ndim == 3 and X.is_floating_point() and K.numel():
             return torch.conv2d(X, K)
     except REFUSALS:
         pass  # explained below
@@ -195,8 +195,13 @@ def cross_correlate(
         torch.Size([1, 6, 4, 4])
     """
     try:
-        if padding_mode == "zeros" and not isinstance(padding, str) and X.ndim == 4 and X.is_floating_point():
-            return torch.conv2d(X, K, None, stride, padding, dilation, groups)  # type: ignore[arg-type]
+        if padding_mode == "zeros" and X.ndim == 4 and X.is_floating_point() and K.numel():
+            if stride.__class__ is padding.__class__ is dilation.__class__ is groups.__class__ is int:
+                if stride == dilation == groups == 1:  # each argument that PyTorch need not read is time saved
+                    return torch.conv2d(X, K, None, 1, padding)
+                return torch.conv2d(X, K, None, stride, padding, dilation, groups)
+            if plain(stride, padding, dilation, groups):
+                return torch.conv2d(X, K, None, stride, padding, dilation, groups)  # type: ignore[arg-type]
     except REFUSALS:
         pass  # a padding that PyTorch does not know, which is done below, or a mistake, which is explained below
     conv = checks.batch_and_kernel(
@@ -248,7 +253,16 @@ def conv_transpose2d(
         Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
     """
     try:
-        if X.ndim == 4 and X.is_floating_point():
+        if (
+            (
+                stride.__class__ is padding.__class__ is output_padding.__class__ is dilation.__class__ is int
+                or plain(stride, padding, output_padding, dilation)
+            )
+            and groups.__class__ is int
+            and X.ndim == 4
+            and X.is_floating_point()
+            and K.numel()
+        ):
             return torch.conv_transpose2d(X, K, None, stride, padding, output_padding, groups, dilation)
     except REFUSALS:
         pass  # explained below
@@ -256,4 +270,5 @@ def conv_transpose2d(
         X, K, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
     )
     (top, _), (left, _) = conv.padding
-    return torch.conv_transpose2d(X, K, None, conv.stride, (top, left), output_padding, groups, conv.dilation)
+    extra = pair("output_padding", output_padding, least=0)
+    return torch.conv_transpose2d(X, K, None, conv.stride, (top, left), extra, groups, conv.dilation)

@@ -112,6 +112,8 @@ def cross_correlate_kernel_grad(
     conv = checks.output_and_input(
         G, X, kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode
     )
+    if not len(X):  # PyTorch takes no images for no channels, since the two change places below
+        return X.new_zeros(G.shape[1], X.shape[1] // groups, *conv.kernel_size)
     (top, bottom), (left, right) = conv.padding
     Z = F.pad(X, (left, right, top, bottom), mode="constant" if padding_mode == "zeros" else padding_mode)
     Z = torch.stack(Z.chunk(groups, dim=1)).permute(2, 0, 1, 3, 4).flatten(1, 2)  # N,gD,H,W -> g,N,D,H,W -> D,gN,H,W

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.ops import _checks as checks
-from convscope.ops._arguments import Padding, Pair
+from convscope.ops._arguments import Padding, Pair, plain
 from convscope.ops.fast.convolution import REFUSALS, cross_correlate
 
 
@@ -36,12 +36,13 @@ def unfold(X: Tensor, size: Pair, *, stride: Pair = 1, padding: Pair = 0, dilati
                  [4., 5., 7., 8.]]])
     """
     try:
-        if X.ndim == 4 and X.is_floating_point():
+        if plain(size, stride, padding, dilation) and X.ndim == 4 and X.is_floating_point():
             return F.unfold(X, size, dilation, padding, stride)
     except REFUSALS:
         pass  # explained below
     conv = checks.windows(X, size, stride=stride, padding=padding, dilation=dilation)
-    return F.unfold(X, conv.kernel_size, conv.dilation, padding, conv.stride)
+    (top, _), (left, _) = conv.padding
+    return F.unfold(X, conv.kernel_size, conv.dilation, (top, left), conv.stride)
 
 
 def fold(
@@ -79,12 +80,13 @@ def fold(
                   [1., 2., 1.]]]])
     """
     try:
-        if columns.ndim == 3 and columns.is_floating_point():
+        if plain(output_size, size, stride, padding, dilation) and columns.ndim == 3 and columns.is_floating_point():
             return F.fold(columns, output_size, size, dilation, padding, stride)
     except REFUSALS:
         pass  # explained below
     conv = checks.columns(columns, output_size, size, stride=stride, padding=padding, dilation=dilation)
-    return F.fold(columns, conv.input_size, conv.kernel_size, conv.dilation, padding, conv.stride)
+    (top, _), (left, _) = conv.padding
+    return F.fold(columns, conv.input_size, conv.kernel_size, conv.dilation, (top, left), conv.stride)
 
 
 def conv_as_matrix(

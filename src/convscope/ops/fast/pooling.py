@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.ops import _pool_checks as checks
-from convscope.ops._arguments import Pair
+from convscope.ops._arguments import Pair, plain
 from convscope.ops.fast.convolution import REFUSALS
 
 
@@ -31,7 +31,8 @@ def pool2d(
         X: ``(N, C, H, W)``, ``(C, H, W)`` or ``(H, W)``.
         size: ``(H, W)`` of the windows in pixels, or one number.
         mode: ``"max"``, ``"avg"``, ``"min"``, ``"lp"`` (the p-norm, ``(sum |x|^p)^(1/p)``) or ``"softmax"`` (the mean
-            weighted by ``softmax(x / temperature)``: between the mean and the maximum).
+            weighted by ``softmax(x / temperature)``: between the mean and the maximum; a pixel of ``-inf`` counts 0, a
+            window of nothing else and one with ``+inf`` have no weights and give NaN).
         stride: Pixels from one window to the next.
         padding: Pixels added on each side; at most half of ``size``.
         ceil_mode: Keep a last, incomplete window.
@@ -39,7 +40,8 @@ def pool2d(
         temperature: Of ``"softmax"`` alone. Near 0 it picks the maximum, far above the values it takes the mean.
 
     Returns:
-        ``X``'s leading axes and ``(H', W')``. Of equal extremes, the first in reading order gets the gradient.
+        ``X``'s leading axes and ``(H', W')``. Of equal extremes, the first in reading order gets the gradient. A window
+        with a NaN gives NaN, in every mode.
 
     Raises:
         TypeError: Not a floating-point tensor, or numbers that are not integers.
@@ -59,8 +61,18 @@ def pool2d(
     """
     if mode in ("max", "min", "avg"):
         try:
-            if 2 <= X.ndim <= 4 and X.is_floating_point() and p > 0 and temperature > 0:
-                return _pool_by_torch(X, size, mode, stride, padding, ceil_mode)
+            if (
+                (size.__class__ is stride.__class__ is padding.__class__ is int or plain(size, stride, padding))
+                and p.__class__ is temperature.__class__ is float
+                and p > 0
+                and temperature > 0
+                and X.is_floating_point()
+            ):
+                if mode == "min" or X.ndim == 2:
+                    return _pool_by_torch(X, size, mode, stride, padding, ceil_mode)
+                if mode == "max":  # at once, for on the smallest images one more call would be felt
+                    return torch.max_pool2d(X, size, stride, padding, 1, ceil_mode)
+                return F.avg_pool2d(X, size, stride, padding, ceil_mode)
         except REFUSALS:
             pass  # explained below
     pool = checks.pooling(X, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
@@ -68,27 +80,29 @@ def pool2d(
     if mode == "lp":
         return _norm(_windows(X, pool, 0.0).flatten(-2), p)
     if mode == "softmax":
-        weights = (_windows(X, pool, -torch.inf) / temperature).flatten(-2).softmax(-1)  # padding weighs nothing
-        return (_windows(X, pool, 0.0).flatten(-2) * weights).sum(-1)
+        return _soft_mean(_windows(X, pool, -torch.inf).flatten(-2), temperature)  # padding weighs nothing
     return _pool_by_torch(X, pool.size, mode, pool.stride, pool.padding, ceil_mode)
 
 
 def _pool_by_torch(X: Tensor, size: Pair, mode: str, stride: Pair, padding: Pair, ceil_mode: bool) -> Tensor:
     if X.ndim == 2:
         return _pool_by_torch(X[None], size, mode, stride, padding, ceil_mode)[0]
-    Y: Tensor
+    if mode == "max":  # torch.max_pool2d is what F.max_pool2d calls
+        return torch.max_pool2d(X, size, stride, padding, 1, ceil_mode)
     if mode == "avg":
-        Y = F.avg_pool2d(X, size, stride, padding, ceil_mode)
-    elif mode == "max":
-        Y = F.max_pool2d(X, size, stride, padding, 1, ceil_mode)
-    else:
-        Y = -F.max_pool2d(-X, size, stride, padding, 1, ceil_mode)
-    return Y
+        return F.avg_pool2d(X, size, stride, padding, ceil_mode)
+    return -torch.max_pool2d(-X, size, stride, padding, 1, ceil_mode)
 
 
 def _norm(X: Tensor, p: float) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(X, p, dim=-1)  # its gradient is 0, not NaN, where all is 0
     return norm
+
+
+def _soft_mean(X: Tensor, temperature: float) -> Tensor:
+    """``(..., L)`` to ``(...)``: the mean weighted by ``softmax(x / temperature)``; what weighs 0 counts 0."""
+    weights = ((X - X.detach().amax(-1, keepdim=True)) / temperature).softmax(-1)  # less the maximum: no overflow
+    return (X.masked_fill(weights == 0, 0.0) * weights).sum(-1)
 
 
 def _windows(X: Tensor, pool: checks.Pooling, fill: float) -> Tensor:
@@ -134,7 +148,7 @@ def global_pool2d(X: Tensor, mode: str = "avg", *, p: float = 2.0, temperature: 
     if mode == "lp":
         return _norm(pixels, p)
     if mode == "softmax":
-        return (pixels * (pixels / temperature).softmax(-1)).sum(-1)
+        return _soft_mean(pixels, temperature)
     return pixels.max(-1).values if mode == "max" else pixels.min(-1).values
 
 
@@ -142,6 +156,10 @@ def max_pool2d_with_indices(
     X: Tensor, size: Pair, *, stride: Pair = 1, padding: Pair = 0, ceil_mode: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Max pooling that also tells where each maximum stood. ``F.max_pool2d`` does the work.
+
+    A NaN counts as larger than any number, so a window with one gives NaN, and the position is that of a NaN; of
+    several it may be any, for PyTorch's own forms differ there. ``-inf`` is an ordinary number: where a window holds
+    nothing else, its first pixel wins. Padding is no pixel and never wins.
 
     Args:
         X: ``(N, C, H, W)``, ``(C, H, W)`` or ``(H, W)``.
@@ -164,15 +182,18 @@ def max_pool2d_with_indices(
                 [13, 15]])
     """
     try:
-        if 2 <= X.ndim <= 4 and X.is_floating_point():
-            planes = X[None] if X.ndim == 2 else X
-            Y, indices = F.max_pool2d(planes, size, stride, padding, 1, ceil_mode, return_indices=True)
-            return (Y[0], indices[0]) if X.ndim == 2 else (Y, indices)
+        if plain(size, stride, padding) and X.is_floating_point():
+            return _positions_by_torch(X, size, stride, padding, ceil_mode)
     except REFUSALS:
         pass  # explained below
     pool = checks.pooling(X, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    Y, indices = F.max_pool2d(X, pool.size, pool.stride, pool.padding, 1, ceil_mode, return_indices=True)
-    return Y, indices
+    return _positions_by_torch(X, pool.size, pool.stride, pool.padding, ceil_mode)
+
+
+def _positions_by_torch(X: Tensor, size: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> tuple[Tensor, Tensor]:
+    planes = X[None] if X.ndim == 2 else X
+    Y, indices = F.max_pool2d(planes, size, stride, padding, 1, ceil_mode, return_indices=True)
+    return (Y[0], indices[0]) if X.ndim == 2 else (Y, indices)
 
 
 def max_pool2d_backward_stashed(G: Tensor, indices: Tensor, input_size: Pair) -> Tensor:
