@@ -4,10 +4,15 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from convscope import models
+from convscope import data, models
+from convscope.train import TrainConfig, Trainer
 
 NET = """
 from torch import nn
@@ -27,6 +32,18 @@ class Needs(nn.Module):
 
 def made(in_channels, image_size):
     return nn.Sequential(nn.Conv2d(in_channels, 4, image_size))
+
+class Breaks(nn.Module):
+    def __init__(self):
+        raise RuntimeError("no paper")
+
+class Forgot(nn.Module):
+    def __init__(self):
+        pass
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return x
 
 ready = nn.Conv2d(2, 2, 1)
 number = 7
@@ -59,11 +76,12 @@ def test_the_table_of_resnet18(convscope, monkeypatch, columns):
 
 
 def test_forms(convscope):
-    asked = ("summary", "lenet", "--columns", "layer,macs", "--sort", "macs", "--depth", 1)
+    chosen = ("summary", "lenet", "--sort", "macs", "--depth", 1)
+    asked = (*chosen, "--columns", "layer,macs")
     assert convscope(*asked, "--format", "csv").out == "path,macs\nfeatures,357600\nclassifier,58920\n,416520\n"
     assert convscope(*asked, "--format", "markdown").out.splitlines()[2] == "| features | 357.6 K |"
     assert "<td>features</td><td align=right>357.6 K</td>" in convscope(*asked, "--format", "html").out
-    by_json, by_format = convscope(*asked, "--json").out, convscope(*asked, "--format", "json").out
+    by_json, by_format = convscope(*chosen, "--json").out, convscope(*chosen, "--format", "json").out
     assert by_json == by_format
     assert json.loads(by_json)["macs"] == 416520
     assert len(convscope("summary", "lenet", "--style", "book").out.splitlines()) == 12
@@ -88,7 +106,7 @@ def test_a_class_of_ones_own(convscope, own):
             ("{own}:MyNet",),
             "--image-size is needed for a class of your own: convscope summary {own}:MyNet --image-size",
         ),
-        (("{own}:MyNt", "--image-size", 8), "unknown class in {own} 'MyNt'; expected one of: MyNet, Needs."),
+        (("{own}:MyNt", "--image-size", 8), "unknown class in {own} 'MyNt'; expected one of: MyNet, Needs, Breaks, "),
         (("{own}:Needs", "--image-size", 8), "{own}:Needs needs width to be made; give them defaults"),
         (("{own}:made", "--image-size", 8), "{own}:made needs in_channels to be made; give --in-channels"),
         (("{own}:number", "--image-size", 8), "{own}:number is a int; name a class"),
@@ -96,6 +114,20 @@ def test_a_class_of_ones_own(convscope, own):
         (("no_such:MyNet", "--image-size", 8), "there is no module 'no_such' here or on Python's path"),
         (("lennet",), "unknown model 'lennet'; did you mean 'lenet'"),
         (("lenet", "--columns", "layer,mac"), "unknown column 'mac'; did you mean 'macs'"),
+        (("lenet", "--sort", "mac"), "The columns are: layer, type, output, calls, parameters, trainable, frozen, "),
+        (("lenet", "--columns", "layer,mac"), "The columns are: layer, type, output, calls, parameters, trainable, "),
+        (
+            ("lenet", "--lint", "--format", "csv"),
+            "--lint gives findings as text or, with --json, as a list: leave out --format csv",
+        ),
+        (("lenet", "--lint", "--depth", 1, "--sort", "macs"), "as a list: leave out --depth and --sort"),
+        (("lenet", "--style", "book", "--json"), "--style book prints a line of text for each layer: leave out --json"),
+        (("lenet", "--style=book", "--columns=macs"), "a line of text for each layer: leave out --columns"),
+        (("lenet", "--json", "--format", "csv"), "--json and --format csv ask for two forms: leave out one"),
+        (("lenet", "--json", "--columns", "layer"), "JSON holds all columns: leave out --columns"),
+        (("{own}:Breaks", "--image-size", 8), "{own}:Breaks could not be made: RuntimeError: no paper"),
+        (("{own}:Forgot", "--image-size", 8), "{own}:Forgot is no complete nn.Module: call super().__init__() first"),
+        (("{own}:Two", "--image-size", 8), "missing 1 required positional argument: 'y'; a network is measured with"),
         (("lenet", "--depth", 0), "--depth must be at least 1, got 0"),
         (("lenet", "--image-size", 4), "lenet needs images of at least"),
     ],
@@ -113,3 +145,53 @@ def test_a_path_that_is_no_run(convscope, tmp_path):
         answer = convscope("summary", word)
         assert answer.code == 1
         assert "is no run folder: there is no config.json in it" in answer.err
+
+
+def test_words_are_sorted_from_a_to_z(convscope):
+    rows = convscope(
+        "summary", "lenet", "--sort", "layer", "--depth", "None", "--columns", "layer", "--format", "csv"
+    ).out
+    assert rows.splitlines()[1:-1] == sorted(rows.splitlines()[1:-1])
+    types = convscope("summary", "lenet", "--sort", "type", "--depth", 1, "--columns", "type", "--format", "csv").out
+    assert types.splitlines()[1:3] == ["Sequential", "Sequential"]
+
+
+def test_lint_of_a_name_looks_at_drawn_weights(convscope):
+    found = json.loads(convscope("summary", "lenet", "--lint", "--json").out)
+    assert "not-applied" not in {finding["rule"] for finding in found}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short run, whose weights then became NaN."""
+    folder = tmp_path_factory.mktemp("summary") / "run"
+    Trainer(TrainConfig(epochs=1, image_size=28)).fit(models.create("lenet"), data.load("digits"), out=folder)
+    path = folder / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    weights = load_file(path)
+    weights["features.3.weight"][0] = torch.nan
+    save_file(weights, path, metadata)
+    return folder
+
+
+def test_a_run_is_looked_at_with_its_trained_weights(convscope, run):
+    assert "note: weights that hold NaN: features.3.weight;" in convscope("summary", run).out
+    found = json.loads(convscope("summary", run, "--lint", "--json").out)
+    assert [f["what"] for f in found if f["rule"] == "weights-not-finite"] == [
+        "150 of 2,400 numbers in features.3.weight are NaN."
+    ]
+
+
+def test_a_run_without_weights_says_which_rules_were_not_applied(convscope, run, tmp_path):
+    shutil.copytree(run, tmp_path / "young", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert "61,706" in convscope("summary", "./young").out
+    said = convscope("summary", "./young", "--lint").out
+    assert "weights-not-finite, dead-relu were not applied: features.0.weight is on the meta" in " ".join(said.split())
+
+
+def test_the_module_of_a_class_does_not_run(convscope, tmp_path):
+    (tmp_path / "own_broken.py").write_text("1 / 0", encoding="utf-8")
+    answer = convscope("summary", "own_broken:Net", "--image-size", 8)
+    assert answer.code == 2
+    assert answer.err == "convscope: own_broken.py cannot be imported: ZeroDivisionError: division by zero\n"

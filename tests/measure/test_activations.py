@@ -124,3 +124,22 @@ def test_models_without_filters_get_one_sentence():
     broken[0].weight.data[0, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="there is NaN or infinity in the weights of layer '0'"):
         filters(broken)
+
+
+class Scalar(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean()
+
+
+def test_a_layer_that_gives_one_number_for_all_is_left_out_or_refused():
+    class Judged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.mean = nn.Flatten(), Scalar()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) - self.mean(x)
+
+    assert list(activations(Judged(), X)) == ["layer"]
+    with pytest.raises(ValueError, match=r"layer 'mean' gives shape \(\), and no row for each of 7 images"):
+        activations(Judged(), X, ["mean"])

@@ -133,3 +133,41 @@ def test_a_side_branch_that_no_score_hangs_on_is_named():
         grad_cam(Side(), X, "side")
     with pytest.raises(ValueError, match="layer 'idle' does not run"):
         grad_cam(Side(), X, "idle")
+
+
+class Backwards(nn.Module):
+    """Declares its convolutions in another order than they run, one never runs, and one runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.twice = nn.Conv2d(2, 2, 3, padding=1)
+        self.first = nn.Conv2d(2, 2, 3, padding=1)
+        self.never = nn.Conv2d(2, 2, 3)
+        self.head = nn.Linear(2, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.twice(self.first(x))
+        return self.head(self.twice(x.relu()).mean((2, 3)))
+
+
+def test_the_default_layer_is_the_last_convolution_that_runs_at_its_last_run():
+    model, x = Backwards(), torch.rand(3, 2, 6, 6)
+    cam = grad_cam(model, x, targets=torch.tensor([1, 2, 3]))
+    assert cam.layer == "twice"
+    last = model.twice(model.twice(model.first(x)).relu())
+    weight = model.head.weight[[1, 2, 3]] / 36  # the gradient of a mean over 36 places
+    torch.testing.assert_close(cam.maps, torch.einsum("nc,nchw->nhw", weight, last).relu().detach())
+
+
+def test_a_network_whose_convolutions_never_run_gets_one_sentence():
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = nn.Conv2d(2, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    with pytest.raises(ValueError, match="no convolution of Idle runs when it is given images; name a layer"):
+        grad_cam(Idle(), X)

@@ -109,3 +109,14 @@ def test_the_interval_of_a_mean_equals_scipy():
     assert (alone.value, alone.reach, alone.to_dict()["interval"]) == (2.0, math.inf, None)
     with pytest.raises(ValueError, match="no mean of no values"):
         Mean.of(torch.empty(0))
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 7), (7, 7), (1, 1), (3, 11), (81, 263), (9999, 10000)])
+def test_wilson_solves_its_own_equation(count, total):
+    # Wilson's limits are the shares p at which the observed one lies 1.96 of their own deviations away.
+    z = stats.norm.ppf(0.975)
+    seen = count / total
+    a, b, c = 1 + z * z / total, -(2 * seen + z * z / total), seen * seen
+    roots = sorted(np.roots([a, b, c]).real)
+    assert wilson(count, total) == pytest.approx(roots, abs=1e-7)
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3

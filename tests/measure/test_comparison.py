@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from torch import nn
 
-from convscope.measure import Evaluation, compare
+from convscope.data import ImageSet, Preprocess
+from convscope.measure import Evaluation, compare, evaluate
 from convscope.measure.comparison import mcnemar
 
 
@@ -88,9 +90,28 @@ def test_to_dict_is_json():
 
 def test_judgements_of_other_images_or_classes_are_refused():
     a = judged([True, True])
-    with pytest.raises(ValueError, match="they judged other images: 2 and 3, and their labels differ"):
+    with pytest.raises(ValueError, match="they judged other images: 2 and 3 images; evaluate both on the same"):
         compare(a, judged([True] * 3))
-    with pytest.raises(ValueError, match="they judged other images: 2 and 2"):
+    with pytest.raises(ValueError, match="of the labels 2 of 2 differ, the first at position 0"):
         compare(a, judged([True, True], torch.tensor([1, 0])))
     with pytest.raises(ValueError, match="they tell other classes apart: cat, dog and cat, emu"):
         compare(a, Evaluation(a.probabilities, a.labels, ("cat", "emu")))
+
+
+def test_other_images_with_the_same_labels_are_noticed_and_so_is_their_order():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (6, 1, 4, 4), dtype=torch.uint8, generator=generator)
+    model, seen = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), Preprocess((4, 4), (0.5,), (0.5,))
+
+    def judge(images: torch.Tensor) -> Evaluation:
+        return evaluate(model, ImageSet(images, torch.tensor([0, 1, 0, 1, 0, 1]), ("cat", "dog")), seen)
+
+    swapped, changed = pixels[[0, 3, 2, 1, 4, 5]], pixels.clone()
+    changed[4, 0, 3, 3] += 1
+    assert compare(judge(pixels), judge(pixels.clone())).total == 6
+    with pytest.raises(ValueError, match="they judged other images: the same 6 images in another order"):
+        compare(judge(pixels), judge(swapped))
+    with pytest.raises(ValueError, match="of the images 1 of 6 differ, the first at position 4; evaluate both on the"):
+        compare(judge(pixels), judge(changed))
+    larger = pixels.repeat_interleave(2, 2).repeat_interleave(2, 3)  # the same, stored at another size
+    assert compare(judge(pixels), judge(larger)).total == 6

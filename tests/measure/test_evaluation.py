@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -132,3 +134,76 @@ def test_a_model_that_gives_no_scores_gets_one_sentence():
         predict(broken, images, seen)
     with pytest.raises(ValueError, match="its weights are finite, so the inputs are not, or a layer divides by zero"):
         predict(Odd(torch.full((2, 3), float("inf"))), images, seen)
+
+
+class Remembering(nn.Module):
+    """Keeps its last activations, as attention maps and feature extractors do, and uses them again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 3)
+        self.given: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = self.layer(x.flatten(1))
+        self.given.append(scores)
+        return scores + 0 * self.given[0][:1]
+
+
+def test_a_module_that_keeps_its_activations_can_be_trained_afterwards():
+    model, images = Remembering(), torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    predict(model, images, Preprocess((8, 8), (0.5,), (0.2,)))
+    assert not any(kept.is_inference() for kept in model.given)
+    F.cross_entropy(model(torch.rand(4, 1, 8, 8)), torch.tensor([0, 1, 2, 0])).backward()
+    assert model.layer.weight.grad.abs().sum() > 0
+
+
+FAR = torch.tensor([[1000.0, -1000.0, 0.0], [-1000.0, 1000.0, 999.0], [0.0, -500.0, 1000.0], [40.0, 0.0, -40.0]])
+
+
+def test_the_loss_of_far_scores_is_exact():
+    result = Evaluation.of_scores(FAR, torch.tensor([1, 2, 0, 0]), CLASSES)
+    rest = math.log1p(math.exp(-1))  # of two scores that are 1 apart
+    expected = (2000.0 + (1 + rest) + 1000.0 + math.log1p(math.exp(-40) + math.exp(-80))) / 4
+    assert result.loss == pytest.approx(expected, rel=1e-12)
+    assert result.loss == pytest.approx(F.cross_entropy(FAR.double(), result.labels).item(), rel=1e-12)
+    assert math.isfinite(result.to_dict()["loss"])
+    sure = Evaluation.of_scores(torch.tensor([[30.0, 0.0]]), torch.tensor([0]), ("cat", "dog"))
+    assert sure.loss == pytest.approx(math.log1p(math.exp(-30)), rel=1e-9)  # and not 0, as float32 would have it
+
+
+def test_scores_rank_classes_and_mistakes_that_probabilities_no_longer_tell_apart():
+    result = Evaluation.of_scores(FAR, torch.tensor([1, 2, 0, 1]), CLASSES)
+    assert result.probabilities[0].tolist() == [1, 0, 0]
+    assert [result.top_k(k).count for k in (1, 2, 3)] == [0, 3, 4]  # the first image's true class is its last
+    assert [mistake.index for mistake in result.mistakes(9)] == [0, 2, 3, 1]  # 1000, 1000, 40 and 1 ahead
+    assert result.mistakes(1)[0].confidence == 1
+    close = torch.nextafter(torch.tensor(8.0), torch.tensor(9.0)).item()
+    tied = Evaluation.of_scores(torch.tensor([[8.0, close]]), torch.tensor([1]), ("cat", "dog"))
+    assert tied.accuracy == 1
+    assert sum(each.right for each in tied.calibration().bins) == 1  # calibration counts the same images as right
+
+
+@given(evaluations(), st.sampled_from([0.1, 1.0, 30.0, 1000.0]))
+def test_calibration_and_mistakes_of_scores_equal_a_loop(result, scale):
+    scores = scale * result.probabilities
+    result = Evaluation.of_scores(scores, result.labels, CLASSES)
+    bins = [[0, 0, 0.0] for _ in range(15)]
+    for row, label in zip(scores.double().softmax(1).tolist(), result.labels.tolist(), strict=True):
+        sure = max(row)
+        place = next(i for i in range(15) if sure <= (i + 1) / 15 or i == 14)
+        bins[place] = [
+            bins[place][0] + 1,
+            bins[place][1] + (row.index(sure) == label),
+            bins[place][2] + sure,
+        ]
+    error = sum(abs(right - promised) for _, right, promised in bins) / len(result)
+    assert result.calibration().expected_error == pytest.approx(error, abs=1e-9)
+    assert [each.count for each in result.calibration().bins] == [count for count, _, _ in bins]
+    confidence = [mistake.confidence for mistake in result.mistakes(1000)]
+    assert confidence == sorted(confidence, reverse=True)
+
+
+def test_the_first_declared_of_equal_scores_leads_in_every_top_k():
+    result = Evaluation.of_scores(torch.zeros(3, 3), torch.tensor([0, 1, 2]), CLASSES)
+    assert [result.top_k(k).count for k in (1, 2, 3)] == [1, 2, 3]

@@ -1,6 +1,7 @@
 """Every rule finds what it is for, with its numbers, and lets the nearest innocent network pass."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -150,7 +151,22 @@ def test_bytes_go_through_preprocess():
 def test_on_meta_only_shapes_are_looked_at():
     with torch.device("meta"):
         net = nn.Sequential(nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.Sigmoid(), nn.Conv2d(8, 8, 3), nn.Sigmoid())
-    assert [f.rule for f in lint(net, (1, 16, 16))] == ["bias-before-norm"]
+    found = lint(net, (1, 16, 16))
+    assert [f.rule for f in found] == ["bias-before-norm", "not-applied"]
+    assert found[-1].what == ("default-weights, constant-weights, weights-not-finite, dead-relu were not applied: "
+                              "0.weight is on the meta device and has no values.")  # fmt: skip
+    assert lint(net, (1, 16, 16), only=["final-softmax"]) == []
+
+
+def test_nan_in_a_buffer_is_found():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2))
+    net[1].running_var[0] = torch.nan
+    found = [f for f in lint(net, (1, 9, 9)) if f.rule == "weights-not-finite"]
+    assert [(f.where, f.what) for f in found] == [("1", "1 of 2 numbers in 1.running_var are NaN.")]
+
+
+def test_no_page_or_section_is_cited_from_memory():
+    assert not [r.name for r in RULES.values() if re.search(r"(section|page|table|figure|chapter) \d", r.paper)]
 
 
 def test_lazy_layers_are_made_real_on_a_copy():

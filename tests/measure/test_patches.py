@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from convscope.data import Preprocess
-from convscope.measure import top_patches
+from convscope.measure import receptive_field, top_patches
 
 SEEN = Preprocess((12, 12), (0.0,), (1.0,))
 
@@ -87,3 +87,47 @@ def test_no_images_and_no_convolution_get_one_sentence():
         top_patches(detector(), torch.zeros(0, 1, 12, 12, dtype=torch.uint8), SEEN)
     with pytest.raises(ValueError, match="has no convolution"):
         top_patches(nn.Sequential(nn.Flatten(), nn.Linear(144, 2)), crosses({}), SEEN)
+
+
+class Backwards(nn.Module):
+    """Declares its convolutions in another order than they run, one never runs, and one runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.twice = nn.Conv2d(2, 2, 3, padding=1)
+        self.first = nn.Conv2d(1, 2, 3, padding=1)
+        self.never = nn.Conv2d(2, 2, 3)
+        self.head = nn.Linear(2, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.twice(self.first(x))
+        return self.head(self.twice(x.relu()).mean((2, 3)))
+
+
+def test_of_a_layer_that_runs_twice_values_boxes_and_evidence_are_of_the_last_run():
+    model = Backwards()
+    images = torch.randint(0, 256, (5, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = top_patches(model, images, SEEN, most=5, batch_size=2)
+    assert found.layer == "twice"
+    maps = model.twice(model.twice(model.first(SEEN(images))).relu())
+    for channel, patches in enumerate(found.patches):
+        expected = maps[:, channel].flatten(1).amax(1).sort(descending=True).values
+        assert [patch.value for patch in patches] == pytest.approx(expected.tolist(), rel=1e-5)
+        for patch in patches:
+            assert maps[patch.image, channel, patch.row, patch.column].item() == pytest.approx(patch.value, rel=1e-5)
+            region = receptive_field(model, (1, 12, 12), "twice", (patch.row, patch.column)).region
+            (top, bottom), (left, right) = region.rows, region.columns
+            assert patch.box == (top, left, bottom + 1, right + 1)
+            assert bottom - top == 6  # three layers of 3x3, and not two
+
+
+def test_maps_without_numbers_have_no_strongest_place():
+    class Log(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.log()
+
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), Log(), nn.Flatten(), nn.Linear(144, 2))
+    nn.init.constant_(model[0].weight, -1.0)
+    with pytest.raises(ValueError, match="layer '1' gives NaN or infinity"):
+        top_patches(model, crosses({0: (4, 4)}), SEEN, "1")

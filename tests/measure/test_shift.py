@@ -87,7 +87,7 @@ def downs() -> dict[str, tuple[nn.Module, list[float], list[float], float]]:
     skip = nn.Conv2d(1, 1, 1, stride=2, bias=False)
     nn.init.ones_(skip.weight)
     return {
-        "max": (nn.MaxPool2d(2), [0, 1, 0, 1], [1, 1, 1, 1], 1.0),
+        "max": (nn.MaxPool2d(2), [0, 1, 0, 1], [1, 1, 1, 1], 2**-0.5),  # of the longer answer
         "stride": (skip, [0, 1, 0, 1], [1, 0, 1, 0], 0.0),
         "average": (nn.AvgPool2d(2), [0, 1, 0, 1], [0.5] * 4, 2**-0.5),
         "aps": (AdaptivePolyphaseSampling(), [0, 1, 0, 1], [1, 0, 1, 0], 0.0),
@@ -148,3 +148,38 @@ def test_equivariance_of_nothing_or_too_far_is_refused():
         equivariance_error(nn.ReLU(), torch.zeros(0, 1, 8, 8))
     with pytest.raises(ValueError, match="max_shift must be 1 to 7 pixels, got 8"):
         equivariance_error(nn.ReLU(), torch.zeros(1, 1, 8, 8), max_shift=8)
+
+
+class Edge(nn.Module):
+    """Answers only when the first column is bright, so it is silent before or after a shift."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :, :1, :1].relu()
+
+
+def test_layers_that_are_silent_in_place_or_always_have_a_finite_error():
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 0, 3] = 5.0  # comes into the first column when moved right by one
+    model = nn.Sequential(nn.Identity(), Edge(), nn.Threshold(100.0, 0.0))
+    errors = {row.layer: row.error.value for row in equivariance_error(model, x, max_shift=1)}
+    assert errors == {"0": 0.0, "1": 0.5, "2": 0.0}  # all of the longer answer is left over in one move of two
+
+
+def test_a_layer_that_gives_no_numbers_is_named():
+    class Log(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.log()
+
+    with pytest.raises(ValueError, match="layer '0' gives NaN or infinity"):
+        equivariance_error(nn.Sequential(Log(), nn.Flatten()), torch.zeros(2, 1, 4, 4), max_shift=1)
+
+
+def test_steps_leave_out_shifts_and_nothing_else():
+    model, x = network(nn.MaxPool2d(2)), images(8, 16)
+    every = shift_consistency(model, x, SEEN, 4, "zero")
+    some = shift_consistency(model, x, SEEN, 4, "zero", step=2)
+    assert torch.equal(some.agreement, every.agreement[::2, ::2])
+    assert (some.step, some.to_dict()["step"]) == (2, 2)
+    assert some.unchanged.count >= every.unchanged.count
+    with pytest.raises(ValueError, match="step must divide max_shift, which is 4; got 3"):
+        shift_consistency(model, x, SEEN, 4, step=3)

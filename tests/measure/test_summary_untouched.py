@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from convscope import models
 from convscope.measure import receptive_field, summary, trace
@@ -132,7 +133,7 @@ def test_nothing_is_computed_and_nothing_moves():
         (lambda: models.create("alexnet", device="meta"), (3, 20, 20),
          "layer 'features.5' (MaxPool2d) was given 1x192x1x1"),
         (lambda: nn.Conv2d(3, 4, 9), (3, 5, 5), "Square images that it takes: 3x9x9 to 512x512 pixels"),
-        (lambda: nn.Bilinear(2, 2, 2), (3, 5, 5), "Bilinear.forward was given 1x3x5x5 and said: "),
+        (lambda: nn.Bilinear(2, 2, 2), (3, 5, 5), "missing 1 required positional argument: 'input2'; a network is"),
         (lambda: models.create("lenet"), (28, 28), "input_size must be (C, H, W) or (N, C, H, W), each at least 1"),
         (lambda: models.create("lenet"), (1, 0, 28), "each at least 1, got (1, 0, 28)"),
     ],
@@ -172,3 +173,137 @@ def test_notes_on_parameters():
     assert any(note.startswith("weights that hold NaN: features.3.weight;") for note in summary(net, (1, 28, 28)).notes)
     net.head = nn.Linear(3, 3)
     assert "modules with parameters that did not run: head" in summary(net, (1, 28, 28)).notes
+
+
+class Writes(nn.Module):
+    """Writes into what it holds in every way that operators have."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.conv = how, nn.Conv2d(3, 4, 3)
+        self.register_buffer("state", torch.arange(3.0))
+        self.register_buffer("other", torch.ones(3, 3))
+        self.held = {"means": [torch.zeros(3)], "count": 0}
+
+    def forward(self, x):
+        getattr(self, self.how)(x)
+        return self.conv(x)
+
+    @torch.no_grad()
+    def by_keyword(self, x):
+        torch.mv(self.other, torch.ones(3), out=self.state)
+        torch.aminmax(torch.ones(3, 3), dim=0, out=(self.state, self.other[0]))
+
+    @torch.no_grad()
+    def by_list(self, x):
+        torch._foreach_add_([self.state, self.other, self.conv.weight], 1.0)
+
+    @torch.no_grad()
+    def by_data(self, x):
+        self.conv.weight.data = torch.renorm(self.conv.weight.data, 2, 0, 0.1)
+        self.conv.bias.data.clamp_(0, 0)
+
+    def by_assignment(self, x):
+        self.state = self.state + 1
+        self.held["count"] += 1
+        self.held["means"].append(torch.ones(3))
+        self.held["means"][0] += 1
+
+    def without_a_word(self, x):
+        F.batch_norm(torch.rand(4, 3), self.state, self.other[0], training=True)
+
+
+@pytest.mark.parametrize("how", ["by_keyword", "by_list", "by_data", "by_assignment", "without_a_word"])
+@pytest.mark.parametrize("peek", [False, True], ids=["meta", "values"])
+def test_no_way_of_writing_leaves_a_trace(how, peek):
+    net = Writes(how)
+    if peek:
+        net.conv.register_forward_hook(lambda module, args, out: (bool(out.sum() > 0), None)[1])
+    before, held = fingerprint(net), copy.deepcopy(net.held)
+    summary(net, (3, 8, 8))
+    assert_untouched(net, before)
+    assert str(net.held) == str(held)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "norm", [nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm]
+)
+def test_normed_weights_are_left_as_they_were(norm):
+    net = nn.Sequential(norm(nn.Conv2d(3, 4, 3)), nn.ReLU(), norm(nn.Conv2d(4, 4, 3))).train()
+    before = fingerprint(net)
+    summary(net, (3, 12, 12))
+    assert_untouched(net, before)
+
+
+LAZY = {
+    "LazyBatchNorm2d": lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU()),
+    "LazyInstanceNorm2d": lambda: nn.Sequential(
+        nn.LazyConv2d(4, 3), nn.LazyInstanceNorm2d(affine=True, track_running_stats=True)
+    ),
+    "LazyConvTranspose2d": lambda: nn.LazyConvTranspose2d(4, 3),
+    "LazyLinear": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(5)),
+    "LazyConv1d": lambda: nn.Sequential(nn.Flatten(2), nn.LazyConv1d(4, 3), nn.LazyBatchNorm1d()),
+    "LazyConvTranspose1d": lambda: nn.Sequential(nn.Flatten(2), nn.LazyConvTranspose1d(4, 3), nn.LazyInstanceNorm1d()),
+    "LazyConv3d": lambda: nn.Sequential(nn.Unflatten(1, (1, 3)), nn.LazyConv3d(4, 3), nn.LazyBatchNorm3d()),
+    "LazyConvTranspose3d": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.LazyConvTranspose3d(4, 3), nn.LazyInstanceNorm3d()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_every_lazy_layer_becomes_real_on_a_copy(name):
+    net = LAZY[name]()
+    kinds = [type(module) for module in net.modules()]
+    result = summary(net, (3, 8, 8))
+    assert [type(module) for module in net.modules()] == kinds
+    assert any(nn.parameter.is_lazy(t) for t in (*net.parameters(), *net.buffers()))
+    real = LAZY[name]().eval()
+    real(torch.rand(2, 3, 8, 8))
+    assert result.total.parameters == sum(p.numel() for p in real.parameters())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_answered_in_one_sentence():
+    scripted = torch.jit.script(nn.Conv2d(3, 4, 3))
+    with pytest.raises(TypeError, match=r"^this is a TorchScript module, which hides its layers; give the nn\.Module"):
+        summary(scripted, (3, 8, 8))
+    with pytest.raises(TypeError, match=r"layer '1' is a TorchScript module"):
+        summary(nn.Sequential(nn.ReLU(), torch.jit.trace(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 8, 8))), (3, 8, 8))
+
+    class Forgot(nn.Module):
+        def __init__(self):
+            pass
+
+    with pytest.raises(TypeError, match=r"Forgot is no complete nn\.Module: call super\(\)\.__init__\(\) first"):
+        summary(Forgot(), (3, 8, 8))
+
+
+def test_advice_on_sizes_runs_with_values_where_the_way_needs_them():
+    class Looks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3, stride=2), nn.Linear(4 * 15 * 15, 10)
+
+        def forward(self, x):
+            return self.head(self.conv(x).flatten(1)) if x.sum() < 1e9 else x
+
+    with pytest.raises(ValueError, match="Square images that it takes: 3x31x31 to 32x32 pixels"):
+        summary(Looks(), (3, 40, 40))
+
+
+def test_a_forward_with_more_arguments():
+    class Two(nn.Module):
+        def forward(self, x, mask):
+            return x * mask
+
+    with pytest.raises(ValueError, match=r"missing 1 required positional argument: 'mask'; a network is measured with "
+                                         r"one batch of images and nothing else"):  # fmt: skip
+        summary(Two(), (3, 8, 8))
+
+
+def test_nan_in_a_buffer_is_noted():
+    net = nn.Sequential(nn.BatchNorm2d(3))
+    net[0].running_mean[1] = torch.nan
+    assert any(note.startswith("weights that hold NaN: 0.running_mean;") for note in summary(net, (3, 4, 4)).notes)

@@ -1,7 +1,10 @@
 """Whoever looks leaves everything as it was, bit for bit, also when the model raises half-way."""
 
 import copy
+import random
+from collections import deque
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -154,3 +157,79 @@ def test_a_model_on_an_accelerator_gives_the_same(call):
 def test_a_model_without_tensors_is_on_the_cpu():
     with undisturbed(nn.ReLU()) as device:
         assert device == torch.device("cpu")
+
+
+class Meter:
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self.total = 0.0
+
+
+class Changes(nn.Module):
+    """Changes whatever a module can hold, and draws from every source of random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.register_buffer("running", torch.zeros(2))
+        self.calls, self.cache, self.queue = 0, {"maps": [1, [2]]}, deque([1, 2])
+        self.meter, self.array, self.plain = Meter(), np.zeros(3), torch.zeros(2)
+        self.torch_numbers, self.numpy_numbers = torch.Generator(), np.random.default_rng(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.running = self.running + 1
+        self.calls += 1
+        self.cache["maps"][1].append(3)
+        self.cache["new"] = x
+        self.queue.append(3)
+        self.meter.values.append(1.0)
+        self.meter.total += 1
+        self.array += 1
+        self.plain += 1
+        random.random()
+        np.random.rand()  # noqa: NPY002
+        torch.rand(1, generator=self.torch_numbers)
+        self.numpy_numbers.random()
+        with torch.no_grad():
+            self.conv.weight.data = self.conv.weight.data * 2
+            self.conv.bias.mul_(2)
+        return self.conv(x).mean((2, 3))
+
+    def held(self) -> str:
+        return str([
+            self.state_dict(), self.calls, self.cache, self.queue, vars(self.meter), self.array, self.plain,
+            self.torch_numbers.get_state().sum(), self.numpy_numbers.bit_generator.state,
+            random.getstate(), np.random.get_state()[1].sum(), torch.get_rng_state().sum(),  # noqa: NPY002
+        ])  # fmt: skip
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_attributes_reassigned_buffers_and_every_generator_come_back(fails):
+    model = Changes()
+    before, weight = model.held(), model.conv.weight.data_ptr()
+    try:
+        with undisturbed(model):
+            model(X)
+            assert model.held() != before
+            if fails:
+                raise RuntimeError("out of ink")
+    except RuntimeError:
+        assert fails
+    assert model.held() == before
+    assert model.conv.weight.data_ptr() == weight
+
+
+def test_lazy_layers_get_one_sentence():
+    with pytest.raises(ValueError, match=r"0\.weight has no shape before the network has seen images: call the model"):
+        measure.activations(nn.Sequential(nn.LazyConv2d(2, 3)), X)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_network_can_be_used():
+    model = torch.jit.script(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)).train())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with undisturbed(model):
+        assert not model.training
+        model.train()(X)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

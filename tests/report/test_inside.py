@@ -1,5 +1,7 @@
 """Figures of behaviour and of the inside: what is drawn is what was measured."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from convscope.data import Preprocess
 from convscope.measure import Calibration, LayerEquivariance, Mean, Probe, Response, Share, ShiftConsistency
 from convscope.measure.patches import Patch, TopPatches
 from convscope.measure.reliability import Bin
+from convscope.report import rendering
 from convscope.report.atlas import Atlas, sample
 from convscope.report.figures import behaviour, inside, layers, overlays, reliability
+from convscope.report.figures.contrast import contrast, rgb
 from convscope.report.figures.style import BLUE, VERMILION, WIDTH
 from convscope.report.rendering import png
 from report import made
@@ -56,7 +60,7 @@ def test_the_table_of_shifts_writes_every_share_at_its_shift():
     assert cells[(-1, 1)] == "70"
     assert cells[(0, 0)] == "100"
     assert axes.get_title(loc="left").startswith(
-        "7.5 % of 40 images keep their class\nthrough all shifts (2.6 to 19.9 %)"
+        "7.5 % of 40 images keep their class\nthrough all 8 shifts (2.6 to 19.9 %)"
     )
     assert axes.get_title(loc="left").endswith("what leaves on one side comes in opposite")
     assert behaviour.shift_table(shifts(mode="zero")).axes[0].get_title(loc="left").endswith("black comes in")
@@ -184,7 +188,7 @@ def atlas(**changes: object) -> Atlas:
 
 
 def test_an_atlas_draws_every_plate_at_one_width_the_same_each_time():
-    first, again = ([plate for step in atlas().steps for plate in step()] for _ in range(2))
+    first, again = ([plate for step in atlas().steps.values() for plate in step()] for _ in range(2))
     assert len({plate.name for plate in first}) == len(first) == 14
     for plate, same in zip(first, again, strict=True):
         assert plate.figure.get_figwidth() <= WIDTH
@@ -220,3 +224,41 @@ def test_captions_that_the_font_lacks_are_replaced():
     figure = overlays.gradient_map(images, torch.zeros(1, 1, 6, 6), torch.tensor([1]), ["chat", "猫"])
     assert words(figure.axes[0]) == ["said class 1"]
     assert np.isfinite(figure.axes[0].images[0].get_array()).all()
+
+
+def test_a_table_of_few_shifts_writes_each_at_its_own_place():
+    agreement = torch.linspace(0.1, 0.9, 9, dtype=torch.float64).view(3, 3)
+    axes = behaviour.shift_table(ShiftConsistency(Share(3, 40), agreement, 4, "zero", 4)).axes[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    assert (cells[(-4, -4)], cells[(4, -4)], cells[(0, 0)]) == ("10", "30", "50")
+    assert list(axes.get_xticks()) == list(axes.get_yticks()) == [-4, 0, 4]
+    assert axes.images[0].get_extent() == [-6, 6, 6, -6]
+
+
+def test_numbers_on_cells_stand_out():
+    for share in np.linspace(0, 1, 101):
+        cell = tuple(float(value) for value in behaviour.SEQUENTIAL(share)[:3])
+        assert contrast(rgb(behaviour._readable_on(share)), cell) > 4
+
+
+def test_names_of_layers_are_inside_the_figure():
+    answers = {f"layer{i}.0.act{i}": torch.rand(8, 4, 4) for i in range(9)} | {"fc": torch.rand(3)}
+    figure = inside.activation_sheet(torch.zeros(3, 8, 8, dtype=torch.uint8), answers)
+    rendering.png(figure)
+    renderer = figure.canvas.get_renderer()
+    lefts = [text.get_window_extent(renderer).x0 for axes in figure.axes for text in axes.texts]
+    assert min(lefts) >= 0
+
+
+def test_a_network_that_costs_much_is_looked_at_with_fewer_images_and_says_so(monkeypatch):
+    assert atlas().allowance.sentence is None
+    cheap = Atlas.allowance.func
+    monkeypatch.setattr(Atlas, "allowance", property(lambda self: dataclasses.replace(cheap(self), cost=10**12)))
+    dear = atlas()
+    said = dear.allowance.sentence
+    assert "an image costs 1000.0 G multiply-adds, so some figures are of " in said
+    (table, _) = dear.steps["shifts"]()
+    assert table.numbers["unchanged"]["total"] == min(8, len(made.dataset(side=10).test))
+    assert atlas(samples=9).allowance.sentence is None
+    (table, _) = atlas(samples=9).steps["shifts"]()
+    assert table.numbers["unchanged"]["total"] == 9

@@ -60,7 +60,7 @@ def test_dots_are_precision_and_recall():
     assert list(precision.get_xdata()) == [1.0, 0.5]
     assert list(recall.get_xdata()) == [0.75, 1.0]
     assert list(precision.get_ydata()) == list(recall.get_ydata()) == [0, 1]
-    assert axes.get_xlabel() == "share of images (%); the axis begins at 50 %"
+    assert axes.get_xlabel() == "share of images (%)\n(the axis begins at 50 %)"
     low, high = axes.get_xlim()
     assert low < 0.5
     assert high > 1
@@ -70,13 +70,13 @@ def test_classes_without_images_have_no_dots():
     axes = figures.per_class(of([0, 0, 2], [0, 1, 2], ("cat", "dog", "owl"))).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "owl"]
     assert list(axes.lines[1].get_xdata()) == [0.5, 1.0]
-    assert axes.get_xlabel() == "share of images (%); the axis begins at 50 %"
+    assert axes.get_xlabel() == "share of images (%)\n(the axis begins at 50 %)"
 
 
 def test_the_axis_of_perfect_scores_is_no_single_point():
     axes = figures.per_class(of([0, 1], [0, 1], ("cat", "dog"))).axes[0]
-    assert axes.get_xlabel() == "share of images (%); the axis begins at 90 %"
-    assert axes.get_xlim()[0] == pytest.approx(0.89)
+    assert axes.get_xlabel() == "share of images (%)\n(the axis begins at 90 %)"
+    assert axes.get_xlim()[0] == pytest.approx(0.896)
     bad = figures.per_class(of([0, 1], [1, 0], ("cat", "dog"))).axes[0]
     assert bad.get_xlabel() == "share of images (%)"
 
@@ -102,3 +102,30 @@ def test_every_number_of_classes_can_be_drawn(count: int):
         assert 3 < width < 7
         assert 1 < height < 10
         assert len(rendering.png(figure)) < 400_000
+
+
+def test_of_a_thousand_classes_those_in_the_most_frequent_mistakes_are_shown():
+    classes = tuple(f"kind {i}" for i in range(1000))
+    labels, said = list(range(1000)), list(range(1000))
+    for true, called in ((500, 7), (500, 7), (7, 500), (900, 901)):
+        labels, said = [*labels, true], [*said, called]
+    axes = figures.confusion(of(labels, said, classes)).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == 20
+    assert {"kind 7", "kind 500", "kind 900", "kind 901"} <= set(names)
+    assert names == sorted(names, key=lambda name: int(name.split()[1]))
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    assert cells[names.index("kind 7"), names.index("kind 500")] == "2"
+    assert "20 of 1,000 classes: those in the most frequent mistakes" in axes.get_xlabel()
+
+
+def test_no_dot_and_no_word_leaves_the_figure():
+    judged = of([0, 0, 0, 0, 1] * 3, [0, 0, 0, 1, 1] * 3, ("a name of many letters, and more", "dog"))
+    figure = figures.per_class(judged)
+    rendering.png(figure)
+    axes, renderer = figure.axes[0], figure.canvas.get_renderer()
+    label = axes.xaxis.label.get_window_extent(renderer)
+    assert 0 <= label.x0 < label.x1 <= figure.bbox.width
+    low, high = axes.get_xlim()
+    assert low < 0.5 - 0.015
+    assert high > 1.015

@@ -103,10 +103,9 @@ def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None
     """
     source = dict(run.config["data"]["source"])
     if name is not None:
+        height, width = run.config["data"]["image_size"]
         known = name in data.names()
-        shape = (
-            {} if known else {"image_size": run.config["data"]["image_size"][0], "channels": run.preprocess.channels}
-        )
+        shape = {} if known else {"image_size": (height, width), "channels": run.preprocess.channels}
         return read_images(name, data_dir=data_dir, **shape)
     if not source:
         raise DataError(f"{run.path} was trained on images made in memory; name other ones with --data")

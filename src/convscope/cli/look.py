@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,8 +10,9 @@ from torch import nn
 from tyro.conf import Positional
 
 from convscope import data, models
-from convscope.cli.console import Switch, load_data, parse, print_json, progress_bar, read_images
-from convscope.cli.evaluate import check_classes
+from convscope.cli.console import Switch, messages, parse, print_json, progress_bar, read_images
+from convscope.cli.entry import is_about_words
+from convscope.cli.evaluate import images_for
 from convscope.deploy import restore_model
 from convscope.errors import RunError
 from convscope.naming import unknown_name
@@ -40,8 +41,10 @@ class Words:
     """File of weights for the name of a network."""
     layer: str | None = None
     """Path of the layer for patches and Grad-CAM; by default the last convolution."""
-    samples: int = 200
-    """Test images that shares and means are taken over."""
+    image_size: int | None = None
+    """Side in pixels that a network by name sees; by default that of the images, if it can be so small."""
+    samples: int | None = None
+    """Test images that shares and means are taken over; by default 200, and fewer of a network that costs much."""
     max_shift: int = 3
     """Largest shift in pixels of the network's input."""
     batch_size: int = 250
@@ -71,15 +74,41 @@ def main(words: list[str]) -> int:
         batch_size=asked.batch_size,
     )
     _make(asked.out)
-    written = _draw(atlas, asked.out)
-    if asked.json:
-        figures = [{"file": str(file), "shows": plate.shows, "numbers": plate.numbers} for file, plate in written]
-        print_json({"title": title, "figures": figures})
-        return 0
-    print(f"{title}: {len(written)} pictures")
-    for file, plate in written:
-        print(f"{file}\n    {plate.shows}")
-    return 0
+    if atlas.allowance.sentence:
+        messages().print(atlas.allowance.sentence, soft_wrap=True)
+    drawn = _draw(atlas, asked.out)
+    _tell(drawn, title, json=asked.json)
+    if drawn.stopped:
+        raise KeyboardInterrupt  # after what there is was named
+    return 0 if not drawn.refused else 1
+
+
+@dataclass
+class Drawn:
+    """What came of drawing.
+
+    Args:
+        written: Files and what they show.
+        refused: Figures that this network has nothing for, and why.
+        stopped: Whether somebody pressed Ctrl-C before the end.
+    """
+
+    written: list[tuple[Path, Plate]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    stopped: bool = False
+
+
+def _tell(drawn: Drawn, title: str, *, json: bool) -> None:
+    """Results on stdout, and what is missing on stderr."""
+    if json:
+        figures = [{"file": str(file), "shows": plate.shows, "numbers": plate.numbers} for file, plate in drawn.written]
+        print_json({"title": title, "complete": not (drawn.refused or drawn.stopped), "figures": figures})
+    else:
+        print(f"{title}: {len(drawn.written)} picture{'s' * (len(drawn.written) != 1)}")
+        for file, plate in drawn.written:
+            print(f"{file}\n    {plate.shows}")
+    for name, reason in drawn.refused:
+        messages().print(f"convscope: no {name}: {reason}", soft_wrap=True)
 
 
 def _refuse(out: Path, *, force: bool) -> None:
@@ -103,7 +132,9 @@ def _open(asked: Words) -> tuple[nn.Module, data.Dataset, data.Preprocess, str]:
         return _open_run(asked)
     known = models.info(asked.network)
     dataset = read_images(asked.data or "digits", data_dir=asked.data_dir)
-    size = max(dataset.image_size) if min(dataset.image_size) >= known.min_image_size else known.image_size
+    size = asked.image_size
+    if size is None:
+        size = max(dataset.image_size) if min(dataset.image_size) >= known.min_image_size else known.image_size
     torch.manual_seed(0)
     model = models.create(
         asked.network, in_channels=dataset.channels, num_classes=len(dataset.classes), image_size=size
@@ -122,19 +153,31 @@ def _open_run(asked: Words) -> tuple[nn.Module, data.Dataset, data.Preprocess, s
     run = Run.open(asked.network)
     if asked.weights is not None:
         raise ValueError(f"{run.path} has weights of its own; --weights is for the name of a network")
-    dataset = load_data(run, name=asked.data, data_dir=asked.data_dir)
-    check_classes(run, dataset)
+    if asked.image_size is not None:
+        raise ValueError(f"{run.path} sees images as it was trained; --image-size is for the name of a network")
+    dataset = images_for(run, name=asked.data, data_dir=asked.data_dir)
     return restore_model(run), dataset, run.preprocess, run.title
 
 
-def _draw(atlas: Atlas, out: Path) -> list[tuple[Path, Plate]]:
-    """Write each picture as soon as it is drawn, so that nothing is lost when a later one fails."""
-    written: list[tuple[Path, Plate]] = []
+def _draw(atlas: Atlas, out: Path) -> Drawn:
+    """Write each picture as soon as it is drawn, so that nothing is lost when a later one fails or nobody waits."""
+    drawn, steps = Drawn(), atlas.steps
     with progress_bar("drawing") as progress:
-        for done, step in enumerate(atlas.steps):
-            progress(done, len(atlas.steps))
-            for plate in step():
-                file = out / f"{plate.name}.png"
-                save_figure(plate.figure, file)
-                written.append((file, plate))
-    return written
+        live = messages().is_terminal
+        for done, (name, step) in enumerate(steps.items()):
+            progress(done, len(steps))
+            if not live:
+                messages().print(f"drawing {done + 1} of {len(steps)}: {name}")
+            try:
+                for plate in step():
+                    file = out / f"{plate.name}.png"
+                    save_figure(plate.figure, file)
+                    drawn.written.append((file, plate))
+            except ValueError as error:
+                if not is_about_words(error):
+                    raise
+                drawn.refused.append((name, str(error)))
+            except KeyboardInterrupt:
+                drawn.stopped = True
+                break
+    return drawn

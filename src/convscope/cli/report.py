@@ -8,7 +8,8 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from convscope import report
-from convscope.cli.console import load_data, parse
+from convscope.cli.console import parse
+from convscope.cli.evaluate import images_for
 from convscope.deploy import restore_model
 from convscope.train import Run
 
@@ -28,5 +29,5 @@ def main(words: list[str]) -> int:
     asked = parse(words, Words, "report")
     run = Run.open(asked.run)
     model = restore_model(run)
-    print(report.write(run, model, load_data(run, data_dir=asked.data_dir)))
+    print(report.write(run, model, images_for(run, data_dir=asked.data_dir)))
     return 0

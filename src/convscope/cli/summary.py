@@ -6,9 +6,11 @@ import importlib
 import inspect
 import shutil
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, TypeVar
 
 import torch
 from rich.console import Console
@@ -17,11 +19,11 @@ from tyro.conf import Positional
 
 from convscope import models
 from convscope.cli.console import Switch, parse, print_json
-from convscope.deploy import make_model
 from convscope.measure import Finding, Summary, lint, summary
 from convscope.measure.lint import as_text
 from convscope.naming import unknown_name
-from convscope.train import Run
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Words:
     """Names with commas: layer, type, output, calls, parameters, trainable, frozen, shared, macs, flops, inference,
     training, field, jump, padding; by default as many as fit."""
     sort: str | None = None
-    """A column: the largest first. By default in the order in which they run."""
+    """A column: numbers the largest first, words from A to Z. By default in the order in which they run."""
     format: Literal["table", "markdown", "csv", "json", "html"] = "table"
     """How to print it."""
     style: Literal["full", "book"] = "full"
@@ -56,18 +58,58 @@ class Words:
 def main(words: list[str]) -> int:
     """Run the verb."""
     asked = parse(words, Words, "summary")
+    refuse_contradictions(asked, words)
     model, name, channels, side = find_model(asked)
+    size = channels, *side
     if asked.lint:
-        _say(lint(model, (channels, *side)), as_json=asked.json or asked.format == "json")
+        _say(_about(asked, lambda: lint(model, size)), as_json=asked.json or asked.format == "json")
         return 0
-    result = summary(model, (channels, *side), name=name)
+    result = _about(asked, lambda: summary(model, size, name=name))
     if asked.style == "book":
         print(result.layer_summary())
         return 0
     result = result.select(depth=asked.depth, sort=asked.sort)
-    columns = [word.strip() for word in asked.columns.split(",")] if asked.columns else None
+    columns = [word.strip() for word in asked.columns.split(",")] if asked.columns is not None else None
     _print(result, "json" if asked.json else asked.format, columns)
     return 0
+
+
+def _about(asked: Words, measure: Callable[[], T]) -> T:
+    """A measurement, whose complaint about the kind of network is one about the word that was typed."""
+    try:
+        return measure()
+    except TypeError as error:
+        if asked.model.find(":") > 0:  # a class of the user's own may be anything
+            raise ValueError(f"{asked.model} cannot be measured: {error}") from error
+        raise
+
+
+def refuse_contradictions(asked: Words, words: Sequence[str]) -> None:
+    """Refuse flags that would be read and then not obeyed.
+
+    Raises:
+        ValueError: Two flags that cannot both be obeyed; the message says which to leave out.
+    """
+    typed = [flag for flag in ("--depth", "--columns", "--sort", "--style", "--format", "--json")
+             if any(word.partition("=")[0] == flag for word in words)]  # fmt: skip
+    if asked.json and asked.format not in ("json", "table"):
+        raise ValueError(f"--json and --format {asked.format} ask for two forms: leave out one")
+    as_json = asked.json or asked.format == "json"
+    if asked.lint:
+        useless = [flag for flag in typed if flag in ("--depth", "--columns", "--sort", "--style")]
+        if asked.format not in ("json", "table"):
+            useless.append(f"--format {asked.format}")
+        what = "--lint gives findings as text or, with --json, as a list"
+    elif asked.style == "book":
+        useless = [flag for flag in typed if flag in ("--depth", "--columns", "--sort", "--json")]
+        if asked.format != "table":
+            useless.append(f"--format {asked.format}")
+        what = "--style book prints a line of text for each layer"
+    else:
+        useless = ["--columns"] if as_json and asked.columns is not None else []
+        what = "JSON holds all columns"
+    if useless:
+        raise ValueError(f"{what}: leave out {' and '.join(useless)}")
 
 
 def _say(findings: list[Finding], *, as_json: bool) -> None:
@@ -102,21 +144,36 @@ def find_model(asked: Words) -> tuple[nn.Module, str, int, tuple[int, int]]:
     if ":" in word and not Path(word).exists():
         return _own_class(word, asked)
     if Path(word).exists() or "/" in word or "\\" in word:
-        run = Run.open(word)
-        preprocess, size = run.preprocess, run.config["data"]["image_size"]
-        for flag in ("in_channels", "num_classes"):
-            if getattr(asked, flag) is not None:
-                raise ValueError(f"--{flag.replace('_', '-')} cannot change a run: {word} has its network already")
-        with torch.device("meta"):
-            model = make_model(run)
-        side = (asked.image_size, asked.image_size) if asked.image_size else (size[0], size[1])
-        return model, run.model_name, preprocess.channels, side
+        return _of_run(word, asked)
     info = models.info(word)
     model = models.create(
-        word, in_channels=asked.in_channels, num_classes=asked.num_classes, image_size=asked.image_size, device="meta"
+        word,
+        in_channels=asked.in_channels,
+        num_classes=asked.num_classes,
+        image_size=asked.image_size,
+        device=None if asked.lint else "meta",  # some rules look at the values of weights, a summary needs none
     )
     pixels = asked.image_size or info.image_size
     return model, word, asked.in_channels or info.in_channels, (pixels, pixels)
+
+
+def _of_run(word: str, asked: Words) -> tuple[nn.Module, str, int, tuple[int, int]]:
+    """A run's network with its trained weights; without values where none have been written yet."""
+    from convscope.deploy import make_model
+    from convscope.train import Run
+
+    run = Run.open(word)
+    for flag in ("in_channels", "num_classes"):
+        if getattr(asked, flag) is not None:
+            raise ValueError(f"--{flag.replace('_', '-')} cannot change a run: {word} has its network already")
+    if (run.path / "model.safetensors").is_file():
+        model = make_model(run)
+        run.load_weights(model)  # also weights that are NaN, which no prediction would be made with: to say so
+    else:
+        with torch.device("meta"):
+            model = make_model(run)
+    side = (asked.image_size, asked.image_size) if asked.image_size else run.preprocess.image_size
+    return model, run.model_name, run.preprocess.channels, side
 
 
 def _own_class(word: str, asked: Words) -> tuple[nn.Module, str, int, tuple[int, int]]:
@@ -124,16 +181,7 @@ def _own_class(word: str, asked: Words) -> tuple[nn.Module, str, int, tuple[int,
     module_name, _, class_name = word.partition(":")
     if asked.image_size is None:
         raise ValueError(f"--image-size is needed for a class of your own: convscope summary {word} --image-size 32")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name.removesuffix(".py"))
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"there is no module {module_name!r} here or on Python's path ({error}); "
-            "write module:Class and start in the folder of module.py"
-        ) from error
-    finally:
-        sys.path.pop(0)
+    module = _imported(module_name.removesuffix(".py"))
     if not hasattr(module, class_name):
         named = [
             name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)
@@ -143,6 +191,32 @@ def _own_class(word: str, asked: Words) -> tuple[nn.Module, str, int, tuple[int,
     first = next((m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
     guessed = first.in_channels if first is not None and first.in_channels else 3
     return model, class_name, asked.in_channels or guessed, (asked.image_size, asked.image_size)
+
+
+def _imported(name: str) -> ModuleType:
+    """A module of the user's own.
+
+    Raises:
+        ValueError: There is none, or running it fails.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"there is no module {name!r} here or on Python's path ({error}); "
+            "write module:Class and start in the folder of module.py"
+        ) from error
+    except Exception as error:  # the user's own code: whatever it raises is what is said
+        raise ValueError(f"{name}.py cannot be imported: {_first_line(error)}") from error
+    finally:
+        sys.path.pop(0)
+
+
+def _first_line(error: Exception) -> str:
+    """What was raised, in one line."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _made(found: Any, word: str, asked: Words) -> nn.Module:
@@ -165,7 +239,12 @@ def _made(found: Any, word: str, asked: Words) -> nn.Module:
         hint = [f"--{name.replace('_', '-')}" for name in missing if name in flags]
         advice = f"give {' and '.join(hint)}" if len(hint) == len(missing) else "give them defaults"
         raise ValueError(f"{word} needs {', '.join(missing)} to be made; {advice}")
-    model = found(**given)
+    try:
+        model = found(**given)
+    except Exception as error:  # the user's own code: whatever it raises is what is said
+        raise ValueError(f"{word} could not be made: {_first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{word} made a {type(model).__name__}; expected an nn.Module")
+    if "_modules" not in vars(model) and not isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(f"{word} is no complete nn.Module: call super().__init__() first in its __init__")
     return model

@@ -46,10 +46,17 @@ def restore_model(run: Run, *, model: nn.Module | None = None) -> nn.Module:
         model: An instance to put the weights in; needed when the network was not made by ``models.create``.
 
     Raises:
-        RunError: The weights are missing, damaged or of another network, or the network cannot be made again.
+        RunError: The weights are missing, damaged, no numbers or of another network, or the network cannot be made
+            again.
     """
     model = make_model(run) if model is None else model
     run.load_weights(model)
+    broken = [name for name, value in model.state_dict().items() if not bool(value.isfinite().all())]
+    if broken:
+        raise RunError(
+            f"there is NaN or infinity in the weights {', '.join(broken[:3])} of {run.path}, so it can say nothing; "
+            "train again with a lower --lr or with --clip-grad 1"
+        )
     return model.eval()
 
 
@@ -115,7 +122,7 @@ class Classifier:
         """
         run = Run.open(path)
         height, width = run.config["data"]["image_size"]
-        network = restore_model(run, model=model)
+        network = run.scorer(restore_model(run, model=model))
         return cls(network, run.preprocess, run.classes, stored_size=(height, width), device=device)
 
     def __call__(self, images: Tensor) -> Tensor:

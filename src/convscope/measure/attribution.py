@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -103,7 +104,8 @@ def grad_cam(
     Args:
         model: Maps ``(N, C, H, W)`` to scores ``(N, K)``; used where it is, in eval mode, and left as it was.
         inputs: ``(N, C, H, W)`` float, as the model sees them.
-        layer: Path of a module that gives ``(N, c, h, w)``; None takes the last convolution that was declared.
+        layer: Path of a module that gives ``(N, c, h, w)``; None takes the last convolution that runs. Of a module
+            that runs several times the last run counts.
         targets: ``(N,)`` int64, the classes to ask for; None asks for the one with the highest score.
         batch_size: Images at a time.
 
@@ -120,7 +122,8 @@ def grad_cam(
     Source:
         Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", 2017.
     """
-    layer = last_convolution(model) if layer is None else layer
+    check_images(inputs, batch_size)
+    layer = last_convolution(model, inputs) if layer is None else layer
     module = find_layer(model, layer)
     maps, asked = [], []
     with undisturbed(model) as device, recording():
@@ -137,16 +140,34 @@ def grad_cam(
     return GradCam(torch.cat(maps), layer, torch.cat(asked))
 
 
-def last_convolution(model: nn.Module) -> str:
-    """The path of the last ``Conv2d`` that was declared.
+def last_convolution(model: nn.Module, inputs: Tensor) -> str:
+    """The path of the ``Conv2d`` that runs last, which need not be the last that was declared.
+
+    Args:
+        model: Used where it is, in eval mode, and left as it was.
+        inputs: ``(N, C, H, W)`` float; the first image is enough.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or none that runs.
     """
-    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    if not names:
+    convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    if not convolutions:
         raise ValueError(f"{type(model).__name__} has no convolution (no nn.Conv2d); name a layer that gives maps")
-    return names[-1]
+    ran: list[str] = []
+
+    def listen(name: str) -> Callable[..., None]:
+        return lambda *_: ran.append(name)
+
+    handles = [module.register_forward_hook(listen(name)) for name, module in convolutions.items()]
+    try:
+        with undisturbed(model) as device, torch.no_grad():
+            model(inputs[:1].to(device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not ran:
+        raise ValueError(f"no convolution of {type(model).__name__} runs when it is given images; name a layer")
+    return ran[-1]
 
 
 def _scores_and_features(model: nn.Module, module: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from scipy import stats
 
 from convscope.measure.evaluation import Evaluation
+from convscope.measure.identity import difference
 
 FEW = 25  # images that only one is right on, below which the exact test is used
 
@@ -78,12 +78,13 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
 
     Args:
         first: What one said.
-        second: What the other said of the same images, in the same order.
+        second: What the other said of the same images, in the same order. Each may have seen them at its own size.
 
     Raises:
-        ValueError: They judged other images, or tell other classes apart.
+        ValueError: They judged other images, or the same ones in another order, or tell other classes apart.
 
     Example:
+        >>> import torch
         >>> right, labels = torch.eye(2)[[0, 1, 1, 0]], torch.tensor([0, 1, 1, 0])
         >>> good = Evaluation(right, labels, ("cat", "dog"))
         >>> poor = Evaluation(right.flip(1), labels, ("cat", "dog"))
@@ -98,11 +99,9 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
         raise ValueError(
             f"they tell other classes apart: {', '.join(first.classes[:6])} and {', '.join(second.classes[:6])}"
         )
-    if not torch.equal(first.labels, second.labels):
-        raise ValueError(
-            f"they judged other images: {len(first):,} and {len(second):,}, and their labels differ; "
-            "evaluate both on the same images in the same order"
-        )
+    differ = difference((first.labels, second.labels), (first.prints, second.prints))
+    if differ is not None:
+        raise ValueError(f"they judged other images: {differ}; evaluate both on the same images in the same order")
     a, b = first.predictions == first.labels, second.predictions == second.labels
     only_first, only_second = int((a & ~b).sum()), int((~a & b).sum())
     p_value, test = mcnemar(only_first, only_second)

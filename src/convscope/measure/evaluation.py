@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from convscope.data import ImageSet, Loader, Preprocess
+from convscope.measure.identity import Prints
 from convscope.measure.intervals import Share
-from convscope.measure.reliability import Calibration, calibration
+from convscope.measure.reliability import Calibration, binned
 from convscope.measure.undisturbed import check_images, scores, undisturbed
+
+ROWS = 4096  # images whose scores are in double precision at a time
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class Evaluation:
         probabilities: ``(N, K)`` float32, rows sum to 1.
         labels: ``(N,)`` int64, the truth.
         classes: The ``K`` names.
+        scores: ``(N, K)`` float32, whose softmax the probabilities are; see ``of_scores``. They tell apart what
+            probabilities round to 0 or 1, so that loss and order are exact. None where only probabilities are known.
+        prints: Of the images, so that ``compare`` notices others; None where nobody took them.
 
     Example:
         >>> said = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
@@ -71,6 +78,20 @@ class Evaluation:
     probabilities: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    scores: Tensor | None = None
+    prints: Prints | None = None
+
+    @classmethod
+    def of_scores(
+        cls, scores: Tensor, labels: Tensor, classes: tuple[str, ...], *, prints: Prints | None = None
+    ) -> Evaluation:
+        """From what the network gives, ``(N, K)`` before softmax.
+
+        Example:
+            >>> Evaluation.of_scores(torch.tensor([[1000.0, -1000.0]]), torch.tensor([1]), ("cat", "dog")).loss
+            2000.0
+        """
+        return cls(scores.softmax(1), labels, classes, scores, prints)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -79,7 +100,19 @@ class Evaluation:
     @cached_property
     def predictions(self) -> Tensor:
         """``(N,)`` int64, the class with the highest probability."""
-        return self.probabilities.argmax(1)
+        return self._ranked.argmax(1)
+
+    @property
+    def _ranked(self) -> Tensor:
+        """``(N, K)``: what orders the classes of an image, as finely as it is known."""
+        return self.probabilities if self.scores is None else self.scores
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """``(N,)`` float64, the probability of the class that each image was called."""
+        if self.scores is None:
+            return self.probabilities.double().amax(1)
+        return torch.cat([part.double().softmax(1).amax(1) for part in torch.split(self.scores, ROWS)])
 
     @cached_property
     def accuracy(self) -> float:
@@ -107,18 +140,25 @@ class Evaluation:
             raise ValueError(f"top-k must be 1 to {len(self.classes)}, the number of classes; got {k}")
         if k == 1:
             return Share(int((self.predictions == self.labels).sum()), len(self))
-        own = self.probabilities.gather(1, self.labels[:, None])  # N,1
+        ranked = self._ranked
+        own = ranked.gather(1, self.labels[:, None])  # N,1
         earlier = torch.arange(len(self.classes)) < self.labels[:, None]  # N,K
-        ahead = (self.probabilities > own) | ((self.probabilities == own) & earlier)
+        ahead = (ranked > own) | ((ranked == own) & earlier)
         return Share(int((ahead.sum(1) < k).sum()), len(self))
 
     def calibration(self, *, bins: int = 15) -> Calibration:
         """How confidence and accuracy compare; see ``measure.calibration``."""
-        return calibration(self.probabilities, self.labels, bins=bins)
+        return binned(self.confidence, self.predictions == self.labels, bins=bins)
 
     @cached_property
     def loss(self) -> float:
-        """Mean cross-entropy in nats."""
+        """Mean cross-entropy in nats.
+
+        Of probabilities without scores, one that was rounded to 0 counts as the smallest float32: 87 nats at most.
+        """
+        if self.scores is not None:
+            parts = zip(torch.split(self.scores, ROWS), torch.split(self.labels, ROWS), strict=True)
+            return sum(float(F.cross_entropy(s.double(), y, reduction="sum")) for s, y in parts) / len(self)
         chosen = self.probabilities.gather(1, self.labels[:, None]).double()
         return float(-chosen.clamp_min(torch.finfo(torch.float32).tiny).log().mean())
 
@@ -141,15 +181,25 @@ class Evaluation:
 
     def mistakes(self, most: int) -> tuple[Mistake, ...]:
         """The mistakes made with the highest confidence, the worst first."""
-        confidence = self.probabilities.amax(1)
         wrong = (self.predictions != self.labels).nonzero().squeeze(1)
-        worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:most]
+        worst = wrong[self._doubt(wrong).argsort(stable=True)][:most]
         return tuple(
             Mistake(
-                int(i), self.classes[int(self.labels[i])], self.classes[int(self.predictions[i])], float(confidence[i])
+                int(i),
+                self.classes[int(self.labels[i])],
+                self.classes[int(self.predictions[i])],
+                float(self.confidence[i]),
             )
             for i in worst
         )
+
+    def _doubt(self, index: Tensor) -> Tensor:
+        """``(M,)``: the log of what is left of the confidence up to 1, which still differs where 1 is all one sees."""
+        if self.scores is None:
+            return torch.log1p(-self.confidence[index])
+        values = self.scores[index].double()
+        others = values.scatter(1, self.predictions[index, None], -torch.inf)
+        return others.logsumexp(1) - values.logsumexp(1)
 
     def to_dict(self, *, top_k: int | None = None) -> dict[str, Any]:
         """Plain values, ``accuracy`` first, for ``--json``; with the share of ``top_k`` when it is given."""
@@ -190,11 +240,19 @@ def predict(
         TypeError: The model gives something else than one tensor.
         ValueError: There are no images, or the scores are no ``(N, K)`` of finite numbers.
     """
+    return _scores(model, images, preprocess, batch_size=batch_size, device=device).softmax(1)
+
+
+def _scores(
+    model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch_size: int, device: torch.device | str
+) -> Tensor:
+    """``(N, K)`` float32 on the CPU; see ``predict``."""
     check_images(images)
     unlabelled = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("",))
     loader = Loader(unlabelled, preprocess, batch_size=batch_size, device=device)
-    with undisturbed(model.to(device)), torch.inference_mode():
-        return torch.cat([scores(model, inputs).softmax(1).cpu() for inputs, _ in loader.batches()])
+    # Not inference_mode: whatever a module keeps of its activations could take no part in training afterwards.
+    with undisturbed(model.to(device)), torch.no_grad():
+        return torch.cat([scores(model, inputs).cpu() for inputs, _ in loader.batches()])
 
 
 def evaluate(
@@ -210,9 +268,7 @@ def evaluate(
     Raises:
         ValueError: The model gives another number of scores than there are classes.
     """
-    probabilities = predict(model, images.images, preprocess, batch_size=batch_size, device=device)
-    if probabilities.shape[1] != len(images.classes):
-        raise ValueError(
-            f"the model gives {probabilities.shape[1]} scores and the images have {len(images.classes)} classes"
-        )
-    return Evaluation(probabilities, images.labels, images.classes)
+    given = _scores(model, images.images, preprocess, batch_size=batch_size, device=device)
+    if given.shape[1] != len(images.classes):
+        raise ValueError(f"the model gives {given.shape[1]} scores and the images have {len(images.classes)} classes")
+    return Evaluation.of_scores(given, images.labels, images.classes, prints=Prints.of(images.images))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,28 +79,49 @@ def collect(
 ) -> dict[str, Tensor]:
     """``activations`` with a function that makes each batch smaller before it is kept."""
     check_images(inputs, batch_size)
-    wanted = {name: find_layer(model, name) for name in (leaves(model) if layers is None else layers)}
+    return collect_from(model, torch.split(inputs, batch_size), layers, reduce=reduce)
+
+
+def collect_from(
+    model: nn.Module, parts: Iterable[Tensor], layers: Sequence[str] | None, *, reduce: Reduce | None = None
+) -> dict[str, Tensor]:
+    """``collect`` from batches that are made one after the other."""
+    wanted = find_layers(model, layers)
     kept: dict[str, list[Tensor]] = {}
     with undisturbed(model) as device, torch.no_grad():
-        for x in torch.split(inputs, batch_size):
-            for name, value in _one_batch(model, x.to(device), wanted, strict=layers is not None, reduce=reduce):
+        for x in parts:
+            for name, value in answers(model, x.to(device), wanted, strict=layers is not None, reduce=reduce):
                 kept.setdefault(name, []).append(value)
-    silent = [name for name in wanted if name not in kept] if layers is not None else []
-    if silent:
-        raise ValueError(f"layer {silent[0]!r} does not run when the model is given images")
-    return {name: torch.cat(parts) for name, parts in kept.items()}
+    return {name: torch.cat(values) for name, values in kept.items()}
 
 
-def _one_batch(
-    model: nn.Module, x: Tensor, wanted: dict[str, nn.Module], *, strict: bool, reduce: Reduce | None
+def find_layers(model: nn.Module, layers: Sequence[str] | None) -> dict[str, nn.Module]:
+    """The modules of these paths; None takes every leaf.
+
+    Raises:
+        ValueError: There is none of that path.
+    """
+    return {name: find_layer(model, name) for name in (leaves(model) if layers is None else layers)}
+
+
+def answers(
+    model: nn.Module, x: Tensor, wanted: dict[str, nn.Module], *, strict: bool, reduce: Reduce | None = None
 ) -> list[tuple[str, Tensor]]:
-    """Names and values in the order of running."""
+    """Names and values of one batch in the order of running; the caller sees to it that the model is undisturbed.
+
+    Args:
+        model: Run once.
+        x: ``(N, C, H, W)`` float on the model's device.
+        wanted: Modules by their paths.
+        strict: Whether a module is refused that does not run, or gives no tensor with a row for each image.
+        reduce: See ``collect``.
+    """
     seen: list[tuple[str, Tensor]] = []
     calls: dict[str, int] = {}
 
     def listen(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_: nn.Module, __: object, output: object) -> None:
-            if not isinstance(output, Tensor) or len(output) != len(x):
+            if not isinstance(output, Tensor) or not output.ndim or len(output) != len(x):
                 if strict:
                     raise _refuse(name, output, len(x))
                 return
@@ -117,6 +138,9 @@ def _one_batch(
     finally:
         for handle in handles:
             handle.remove()
+    silent = [name for name in wanted if name not in calls] if strict else []
+    if silent:
+        raise ValueError(f"layer {silent[0]!r} does not run when the model is given images")
     return seen
 
 

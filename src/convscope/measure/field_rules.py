@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from convscope.measure.fields import Integers, Track, join, shares, spread, window
+from convscope.measure.field_windows import Integers, Sliding, shares, spread
+from convscope.measure.fields import Number, Track, join
 from convscope.measure.tracing.graph import Node
 
 Field = tuple[Track, Track]
@@ -23,7 +24,7 @@ def each(field: Field, change: Callable[[Track], Track]) -> Field:
 
 def alike(field: Field) -> bool:
     """Whether both axes are known to see the same, because they share their numbers."""
-    return field[0].first is field[1].first and field[0].last is field[1].last
+    return field[0].alike(field[1])
 
 
 def at(values: Any, axis: int, default: int) -> int:
@@ -57,22 +58,30 @@ def broadcast(field: Field, shape: Shape, out: Shape) -> Field:
     return each(field, move)
 
 
-def along(field: Field, shape: Shape, out: Shape, table: Callable[[int, int, int], tuple[Integers, Fraction]]) -> Field:
-    """Read the image axes through a table that depends on the axis: ``(axis of the kernel, length, units)``."""
-    first = min((i for i in range(len(shape)) if i >= 2), default=0) if len(shape) > 2 else len(shape)
+Reads = Sliding | tuple[Integers, Number]
+"""What units read of an axis: a sliding window, or a table of positions and the step between units."""
+
+
+def _read(track: Track, reads: Reads) -> Track:
+    return track.slide(reads) if isinstance(reads, Sliding) else track.read(*reads)
+
+
+def along(field: Field, shape: Shape, out: Shape, how: Callable[[int, int, int], Reads]) -> Field:
+    """Read the image axes in a way that depends on the axis: ``(axis of the kernel, length, units)``."""
+    first = 2 if len(shape) > 2 else len(shape)
 
     def change(track: Track) -> Track:
         if track.dim is None or track.dim < first:
             return track
-        positions, step = table(track.dim - first, shape[track.dim], out[track.dim])
-        return track.read(positions, step)
+        return _read(track, how(track.dim - first, shape[track.dim], out[track.dim]))
 
     rows, columns = field
     if alike(field) and rows.dim is not None and columns.dim is not None and min(rows.dim, columns.dim) >= first:
-        a, b = (table(t.dim - first, shape[t.dim], out[t.dim]) for t in (rows, columns) if t.dim is not None)
-        if a[1] == b[1] and np.array_equal(a[0], b[0]):  # a square kernel on a square image: one answer for both
-            both = rows.read(*a)
+        a, b = (how(t.dim - first, shape[t.dim], out[t.dim]) for t in (rows, columns) if t.dim is not None)
+        if isinstance(a, Sliding) and a == b:  # a square kernel on a square image: one answer for both
+            both = rows.slide(a)
             return both, both.at(columns.dim)
+        return _read(rows, a), _read(columns, b)
     return each(field, change)
 
 
@@ -81,13 +90,21 @@ def convolution(node: Node, field: Field, shape: Shape, out: Shape, weight: Shap
     g = node.arguments
     stride, padding, dilation = g["stride"], g["padding"], g["dilation"]
 
-    def table(axis: int, length: int, units: int) -> tuple[Integers, Fraction]:
+    def how(axis: int, _: int, units: int) -> Reads:
         s, p, d, k = at(stride, axis, 1), at(padding, axis, 0), at(dilation, axis, 1), weight[2 + axis]
-        if g["transposed"]:
-            return spread(length, units, k, s, p, d), Fraction(1, s)
-        return window(length, units, k, s, p, d), Fraction(s)
+        window = Sliding(units, k, s, p, d)
+        return (spread(window), Fraction(1, s)) if g["transposed"] else window
 
-    return along(field, shape, out, table)
+    if field[0].dim == 1 or field[1].dim == 1:  # an axis of the image stands where channels are: groups mix it
+        groups = int(g["groups"])
+        read = np.arange(shape[1]).reshape(groups, -1).repeat(out[1] // groups, 0)  # -> O,I/g
+        field = each(field, lambda t: t.read(read, 1) if t.dim == 1 and groups > 1 else _mixed(t, 1, out[1]))
+    return along(field, shape, out, how)
+
+
+def _mixed(track: Track, dim: int, units: int) -> Track:
+    """What all units of an axis see, each of which reads the whole axis."""
+    return track.everything(units, dim) if track.dim == dim else track
 
 
 def pool(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
@@ -95,12 +112,12 @@ def pool(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
     g = node.arguments
     kernel = g["kernel_size"]
 
-    def table(axis: int, length: int, units: int) -> tuple[Integers, Fraction]:
+    def how(axis: int, _: int, units: int) -> Reads:
         k = at(kernel, axis, 1)
         s, p, d = at(g.get("stride"), axis, k), at(g.get("padding"), axis, 0), at(g.get("dilation"), axis, 1)
-        return window(length, units, k, s, p, d), Fraction(s)
+        return Sliding(units, k, s, p, d)
 
-    return along(field, shape, out, table)
+    return along(field, shape, out, how)
 
 
 def adaptive_pool(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
@@ -117,34 +134,6 @@ def adaptive_pool(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
     return each(field, change)
 
 
-def resize(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
-    """Interpolation: the nearest position, or 2 or 4 around it on each axis."""
-    reach = {"nearest": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
-    kind = next((r for name, r in reach.items() if f"_{name}" in node.operator), 2)
-    if "_aa" in node.operator:
-        return each(field, lambda t: t if t.dim is None else t.everything(out[t.dim], t.dim))
-    corners = bool(node.arguments.get("align_corners"))
-
-    def table(axis: int, n: int, m: int) -> tuple[Integers, Fraction]:
-        units = np.arange(m)
-        if kind == 0:
-            return (units * n // m)[:, None], Fraction(n, m)
-        if corners:
-            numerator, denominator = units * (n - 1), max(m - 1, 1)
-        else:
-            numerator, denominator = (2 * units + 1) * n - m, 2 * m
-            if kind == 1:
-                numerator = np.maximum(numerator, 0)
-        low = numerator // denominator
-        exact = numerator % denominator == 0  # then the neighbour after it has weight zero
-        offsets = np.arange(1 - kind, kind + 1)
-        positions = low[:, None] + offsets[None]
-        positions = np.where(exact[:, None] & (offsets != 0)[None], low[:, None], positions)
-        return positions.clip(0, n - 1), Fraction(n, m)
-
-    return along(field, shape, out, table)
-
-
 def pad(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
     """Constant padding and cropping, mirrors and repeated borders."""
     amounts = node.arguments.get("pad") or node.arguments.get("padding") or ()
@@ -156,12 +145,14 @@ def pad(node: Node, field: Field, shape: Shape, out: Shape) -> Field:
         place = 2 * (len(shape) - 1 - track.dim)
         before = int(amounts[place]) if place < len(amounts) else 0
         n, units = shape[track.dim], out[track.dim]
+        if kind == "constant":
+            return track.slide(Sliding(units, 1, 1, before, 1))
         positions = np.arange(units) - before
         if kind == "reflection" and n > 1:
             positions = (n - 1) - np.abs((n - 1) - np.abs(positions))
         elif kind == "replication":
             positions = positions.clip(0, n - 1)
-        return track.read(positions[:, None], Fraction(1))
+        return track.read(positions[:, None], 1)
 
     return each(field, change)
 
@@ -193,10 +184,15 @@ def permute(field: Field, order: Sequence[int]) -> Field:
 
 
 def select(field: Field, positions: Integers, dim: int) -> Field:
-    """Some positions of one axis."""
-    step = Fraction(int(positions[1] - positions[0])) if len(positions) > 1 else Fraction(1)
-    jump = step if step else Fraction(1)
-    return each(field, lambda t: t.take(positions, jump=t.jump * jump) if t.dim == dim else t)
+    """Some positions of one axis, in this order."""
+    step = abs(int(positions[1] - positions[0])) if len(positions) > 1 else 1
+    return each(field, lambda t: t.take(positions, jump=t.jump * (step or 1)) if t.dim == dim else t)
+
+
+def cut(field: Field, dim: int, start: int, units: int, step: int = 1) -> Field:
+    """Every ``step``-th position of one axis, from ``start`` on."""
+    window = Sliding(units, 1, step, -start, 1)
+    return each(field, lambda t: t.slide(window) if t.dim == dim else t)
 
 
 def concatenate(fields: Sequence[Field | None], shapes: Sequence[Shape], dim: int) -> tuple[Field | None, bool]:
@@ -207,6 +203,8 @@ def concatenate(fields: Sequence[Field | None], shapes: Sequence[Shape], dim: in
 
     def chain(axis: int) -> tuple[Track, bool]:
         tracks = [f[axis] for f in known]
+        if all(t.dim is None for t in tracks) and len(known) == len(fields) and _each_its_own(tracks):
+            tracks = [t.take(np.zeros(shape[dim], int)).at(dim) for t, shape in zip(tracks, shapes, strict=True)]
         if all(t.dim != dim for t in tracks):
             return join(tracks)
         if len(known) < len(fields) or any(t.dim != dim for t in tracks):
@@ -217,6 +215,12 @@ def concatenate(fields: Sequence[Field | None], shapes: Sequence[Shape], dim: in
 
     (rows, a), (columns, b) = chain(0), chain(1)
     return (rows, columns), a or b
+
+
+def _each_its_own(tracks: Sequence[Track]) -> bool:
+    """Whether single rows or columns that were cut out stand in a line again, in the order of the image."""
+    starts = [int(t.first[0]) for t in tracks]
+    return not any(t.whole for t in tracks) and starts == sorted(starts) and len(set(starts)) == len(starts) > 1
 
 
 def product(left: Field | None, right: Field | None, ndim: int) -> tuple[Field | None, bool]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from convscope.measure import field_moves as moves
 from convscope.measure import field_rules as rules
+from convscope.measure.field_resizing import resize
 from convscope.measure.field_rules import Field, Shape
 from convscope.measure.field_views import repeated, shuffle, view, write
 from convscope.measure.tracing.graph import Node, Trace
@@ -110,18 +112,26 @@ def _permuted(step: Step, field: Field, shape: Shape) -> Field:
     return rules.permute(field, order)
 
 
+_UNFOLD = ("dimension", "size", "step")
+
+
+def _given(step: Step, *names: str) -> tuple[int, ...]:
+    """Whole numbers among the arguments."""
+    return tuple(int(step.node.arguments[name]) for name in names)
+
+
 def _cut(step: Step, field: Field, shape: Shape) -> Field:
     g = step.node.arguments
     dim = g.get("dim", 0) % len(shape)
     n = shape[dim]
     if step.node.operator == "select":
-        return dropped(rules.select(field, np.array([g["index"] % n]), dim), dim)
+        return dropped(rules.cut(field, dim, g["index"] % n, 1), dim)
     if step.node.operator == "flip":
         for d in step.dims("dims"):
             field = rules.select(field, np.arange(shape[d % len(shape)])[::-1], d % len(shape))
         return field
-    span = slice(g.get("start"), g.get("end"), g.get("step", 1))
-    return rules.select(field, np.arange(n)[span], dim)
+    span = range(n)[slice(g.get("start"), g.get("end"), g.get("step", 1))]
+    return rules.cut(field, dim, span.start, len(span), span.step)
 
 
 def dropped(field: Field, dim: int) -> Field:
@@ -132,13 +142,13 @@ def dropped(field: Field, dim: int) -> Field:
 def _concatenated(step: Step) -> Answer:
     fields = [f for f, _ in step.inputs("tensors")]
     shapes = [shape for _, shape in step.inputs("tensors")]
-    dim = step.node.arguments.get("dim", 0)
+    dim = step.node.arguments.get("dim", 0) % len(step.out)
     if step.node.operator == "stack":
-        dim %= len(shapes[0]) + 1
-        moved = [f and rules.each(f, lambda t: t if t.dim is None else t.at(t.dim + int(t.dim >= dim))) for f in fields]
-        found = [f for f in moved if f is not None]
-        return rules.combine(found) if found else (None, False)
-    return rules.concatenate(fields, shapes, dim % len(shapes[0]))
+        fields = [
+            f and rules.each(f, lambda t: t if t.dim is None else t.at(t.dim + int(t.dim >= dim))) for f in fields
+        ]
+        shapes = [(*shape[:dim], 1, *shape[dim:]) for shape in shapes]
+    return rules.concatenate(fields, shapes, dim)
 
 
 def _product(step: Step) -> Answer:
@@ -200,6 +210,21 @@ _STEPS |= {
     "pixel_unshuffle": _one(lambda step, f, _: shuffle(f, step.node.arguments["downscale_factor"], up=False)),
     "repeat": _one(lambda step, f, shape: repeated(f, shape, step.out)),
 }
+_STEPS |= {
+    "roll": _one(lambda step, f, shape: moves.roll(f, shape, step.dims("shifts"), step.dims("dims"))),
+    "unfold": _one(lambda step, f, _: moves.unfold(f, step.out, *(_given(step, *_UNFOLD)))),
+    "glu": _one(lambda step, f, shape: moves.halves(f, shape, step.node.arguments.get("dim", -1))),
+    "im2col": _one(lambda step, f, shape: moves.patches(f, shape, step.node.arguments)),
+    "col2im": _one(lambda step, f, shape: moves.put_together(f, shape, step.out, step.node.arguments)),
+    "index": _one(lambda step, f, shape: moves.picked(f, shape, step.out, step.node.arguments.get("indices", (0,)))),
+    "index_select": _one(lambda step, f, shape: moves.across(f, shape, step.out, step.dims("dim"))),
+    "gather": _one(lambda step, f, shape: moves.across(f, shape, step.out, step.dims("dim"))),
+}
+_STEPS |= {
+    name: _one(lambda step, f, shape: moves.across(f, shape, step.out, step.dims("dim") or [-1]))
+    for name in ("sort", "topk", "kthvalue", "median", "mode", "cummax", "cummin", "cumprod", "logcumsumexp",
+                 "_fft_c2c", "_fft_r2c", "_fft_c2r", "argsort")
+}  # fmt: skip
 _STEPS |= dict.fromkeys(
     ("new_empty", "new_zeros", "new_ones", "new_full", "empty_like", "zeros_like", "ones_like", "full_like",
      "rand_like", "randn_like", "zero_", "fill_", "new_empty_strided"),
@@ -211,14 +236,15 @@ _STEPS |= {
     for name in ("mean", "sum", "amax", "amin", "max", "min", "var", "std", "linalg_vector_norm", "norm", "prod",
                  "logsumexp", "all", "any", "argmax", "argmin", "var_mean")
 }  # fmt: skip
-_STEPS |= {name: _one(_along) for name in ("_softmax", "_log_softmax", "softmax", "log_softmax", "cumsum")}
+_STEPS |= {name: _one(_along) for name in ("_softmax", "_log_softmax", "_safe_softmax", "cumsum")}
 _STEPS |= {
     name: _one(_padded) for kind in ("reflection_pad", "replication_pad") for name in (f"{kind}{n}d" for n in (1, 2, 3))
 } | {"constant_pad_nd": _one(_padded)}
 _SAME = frozenset({
     "clone", "contiguous", "detach", "alias", "lift_fresh", "_to_copy", "expand", "native_dropout", "where", "gelu",
     "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "softplus", "_prelu_kernel", "silu", "mish", "clamp",
-    "rrelu_with_noise", "threshold", "bernoulli",
+    "rrelu_with_noise", "threshold", "bernoulli", "log_sigmoid_forward", "triu", "tril", "channel_shuffle",
+    "native_channel_shuffle", "view_as", "resolve_conj", "resolve_neg",
 })  # fmt: skip
 """Operators that work place by place, in case PyTorch does not say so of them"""
 
@@ -238,6 +264,9 @@ def _pointwise(overload: str) -> bool:
     return torch.Tag.pointwise in getattr(found, "tags", ())
 
 
+_RESIZED = _one(lambda step, f, shape: resize(step.node, f, shape, step.out))
+
+
 def step_for(node: Node) -> Callable[[Step], Answer] | None:
     name = node.operator
     step = _STEPS.get(name) or _STEPS.get(name.removesuffix("_"))
@@ -245,4 +274,4 @@ def step_for(node: Node) -> Callable[[Step], Answer] | None:
         return step
     if name in _SAME or name.removesuffix("_") in _SAME or _pointwise(node.overload):
         return _place_by_place
-    return _one(lambda s, f, shape: rules.resize(s.node, f, shape, s.out)) if name.startswith("upsample_") else None
+    return _RESIZED if "upsample_" in name else None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from convscope.measure.field_rules import Field, Shape, each
-from convscope.measure.fields import Integers, Track, blank, join, written
+from convscope.measure.field_windows import Integers, Sliding
+from convscope.measure.fields import Number, Track, blank, join, written
 
 
 def _groups(old: Shape, new: Shape) -> list[tuple[range, range]]:
@@ -75,15 +75,16 @@ def _regroup(track: Track, unit: Integers, dims: range) -> Track:
         distinct = [np.unique(row) for row in rows]
         width = max(map(len, distinct))
         rows = np.stack([np.resize(row, width) for row in distinct])
-    moved = track.read(rows, Fraction(1))
-    return replace(moved, dim=dims[axis], jump=_step(moved, track.jump, rows[:, 0]))
+    moved = track.take(rows[:, 0]) if rows.shape[1] == 1 else track.read(rows, 1)
+    jump = _step(moved, track.jump, rows[:, 0])
+    return Track(dims[axis], moved.first, moved.last, jump, moved.whole, moved.seen)
 
 
-def _step(moved: Track, jump: Fraction, units: Integers) -> Fraction:
+def _step(moved: Track, jump: Number, units: Integers) -> Number:
     """From what one unit sees to what the next sees, when the units have been laid out anew."""
     steps = np.diff(moved.first)
     if (steps == steps[0]).all() and steps[0]:
-        return Fraction(abs(int(steps[0])))
+        return abs(int(steps[0]))
     if (np.diff(units) >= 0).all() and units[-1] > units[0]:  # repeated or taken apart, but still in order
         return jump * Fraction(int(units[-1] - units[0]) + 1, len(units))
     return jump
@@ -120,7 +121,7 @@ def shuffle(field: Field, factor: int, *, up: bool) -> Field:
             return track
         if up:
             return track.read((np.arange(len(track) * factor) // factor)[:, None], Fraction(1, factor))
-        return track.read(np.arange(len(track)).reshape(-1, factor), Fraction(factor))
+        return track.slide(Sliding(len(track) // factor, factor, factor, 0, 1))
 
     return each(field, change)
 

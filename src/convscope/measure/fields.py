@@ -7,23 +7,46 @@ for all units of a convolution. The **real** one counts only what can change the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+from convscope.measure.field_windows import NOWHERE, Integers, Sliding, positions
+
 Seen = npt.NDArray[np.bool_]
-NOWHERE = np.iinfo(np.int64).min // 4
-"""In a table of positions: here nothing is read."""
+Number = int | Fraction
 FAR = np.iinfo(np.int64).max // 4
 """What a unit sees first that sees nothing; it sees ``-FAR`` last."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+class Line(NamedTuple):
+    """Units that all see as many pixels and lie evenly apart.
+
+    Args:
+        start: The first pixel that the first unit sees.
+        step: Pixels from one unit to the next.
+        size: Pixels that each sees.
+        units: How many there are.
+    """
+
+    start: int
+    step: int
+    size: int
+    units: int
+
+    @property
+    def middle(self) -> int:
+        """Twice the centre of what the first unit sees."""
+        return 2 * self.start + self.size
+
+
 class Track:
     """What the units along one axis of a tensor see along one axis of the image.
+
+    Mostly all units see as much and lie evenly apart, and then four whole numbers say it all: such a track is a
+    ``line``, and its arrays are made when somebody asks for them.
 
     Args:
         dim: The tensor's axis; None when all units see the same, and then there is one entry for all.
@@ -32,21 +55,47 @@ class Track:
         jump: Pixels between what two neighbouring units see.
         whole: Whether an operator in between looked at all that there was on this axis.
         seen: ``(units, pixels)``, what can really change each unit; None when nobody asked.
+        line: In place of ``first`` and ``last``.
     """
 
-    dim: int | None
-    first: Integers
-    last: Integers
-    jump: Fraction = Fraction(1)
-    whole: bool = False
-    seen: Seen | None = None
+    __slots__ = ("_first", "_last", "dim", "jump", "line", "seen", "whole")
+
+    def __init__(
+        self,
+        dim: int | None,
+        first: Integers | None,
+        last: Integers | None,
+        jump: Number = 1,
+        whole: bool = False,
+        seen: Seen | None = None,
+        line: Line | None = None,
+    ) -> None:
+        self.dim, self.jump, self.whole, self.seen, self.line = dim, jump, whole, seen, line
+        self._first, self._last = first, last
 
     def __len__(self) -> int:
-        return len(self.first)
+        return self.line.units if self.line is not None else len(self.first)
+
+    @property
+    def first(self) -> Integers:
+        """The first pixel that each unit sees."""
+        if self._first is None:
+            start, step, _, units = self.line or Line(0, 0, 1, 0)
+            self._first = start + step * np.arange(units)
+        return self._first
+
+    @property
+    def last(self) -> Integers:
+        """The last."""
+        if self._last is None:
+            self._last = self.first + ((self.line.size if self.line else 1) - 1)
+        return self._last
 
     @property
     def size(self) -> int:
         """Pixels that most units see: all the same, but for transposed convolutions, uneven shares and borders."""
+        if self.line is not None:
+            return self.line.size
         sizes = self.last - self.first + 1
         if sizes[0] == sizes[-1] == sizes.max() == sizes.min():
             return int(sizes[0])
@@ -56,26 +105,54 @@ class Track:
     @property
     def padding(self) -> int:
         """Pixels by which the first unit's region begins before the image."""
+        if self.line is not None:
+            return -self.line.start
         return -int(self.first[0]) if self.first[0] <= self.last[0] else 0
 
     def at(self, dim: int | None) -> Track:
         """The same on another axis of the tensor."""
-        return self if dim == self.dim else Track(dim, self.first, self.last, self.jump, self.whole, self.seen)
+        if dim == self.dim:
+            return self
+        return Track(dim, self._first, self._last, self.jump, self.whole, self.seen, self.line)
+
+    def alike(self, other: Track) -> bool:
+        """Whether another is known to see the same, because they share their numbers."""
+        if self.seen is not other.seen or self.jump != other.jump or self.whole != other.whole:
+            return False
+        if self.line is not None:
+            return self.line == other.line
+        return self._first is not None and self._first is other._first and self._last is other._last
 
     def everything(self, length: int | None = None, dim: int | None = None) -> Track:
         """What a unit sees that reads the whole axis; for ``length`` such units on ``dim``, or for one for all."""
-        shape = 1 if length is None else length
-        first, last = np.full(shape, self.first.min()), np.full(shape, self.last.max())
-        seen = None if self.seen is None else np.repeat(self.seen.any(0, keepdims=True), shape, 0)
-        return Track(None if length is None else dim, first, last, self.jump, True, seen)
+        units = 1 if length is None else length
+        if self.line is not None:
+            start, step, size, count = self.line
+            line = Line(start, 0, (count - 1) * step + size, units)
+        else:
+            low, high = int(self.first.min()), int(self.last.max())
+            line = Line(low, 0, high - low + 1, units)
+        seen = None if self.seen is None else np.repeat(self.seen.any(0, keepdims=True), units, 0)
+        return Track(None if length is None else dim, None, None, self.jump, True, seen, line)
 
-    def take(self, positions: Integers, *, jump: Fraction | None = None) -> Track:
+    def take(self, positions: Integers, *, jump: Number | None = None) -> Track:
         """The units at these positions, in this order; none may lie outside."""
         seen = None if self.seen is None else self.seen[positions]
         step = self.jump if jump is None else jump
         return Track(self.dim, self.first[positions], self.last[positions], step, self.whole, seen)
 
-    def read(self, table: Integers, step: Fraction) -> Track:
+    def slide(self, window: Sliding) -> Track:
+        """What the units of a sliding window see; the padding is as if the image went on."""
+        units, taps, stride, padding, dilation = window
+        line = self.line
+        if line is None or line.step != self.jump or units < 1:
+            return self.read(positions(window), stride)
+        reach = (taps - 1) * dilation * line.step
+        after = Line(line.start - padding * line.step, line.step * stride, line.size + reach, units)
+        seen = None if self.seen is None else self._seen_by(positions(window))
+        return Track(self.dim, None, None, self.jump * stride, self.whole, seen, after)
+
+    def read(self, table: Integers, step: Number) -> Track:
         """What units see that each read several positions of this axis.
 
         Args:
@@ -83,22 +160,26 @@ class Track:
                 theoretical field goes on as at the border; ``NOWHERE`` reads nothing.
             step: Positions from what one unit reads to what the next reads.
         """
-        n = len(self)
-        inside = table.clip(0, n - 1)
+        inside = table.clip(0, len(self) - 1)
         beyond = np.where(table == NOWHERE, 0, table - inside)
         shift = beyond * self.jump.numerator / self.jump.denominator
         first = np.where(table == NOWHERE, FAR, self.first[inside] + np.floor(shift).astype(np.int64)).min(1)
         last = np.where(table == NOWHERE, -FAR, self.last[inside] + np.ceil(shift).astype(np.int64)).max(1)
-        seen = None
-        if self.seen is not None:
-            seen = np.zeros((len(table), self.seen.shape[1]), bool)
-            for tap in range(table.shape[1]):
-                valid = (table[:, tap] >= 0) & (table[:, tap] < n)
-                seen[valid] |= self.seen[table[valid, tap]]
+        seen = None if self.seen is None else self._seen_by(table)
         nothing = first > last  # a transposed convolution can make units of zeros: they see a point, not backwards
         if nothing.any():
             first[nothing] = last[nothing] = first[~nothing].min() if not nothing.all() else 0
         return Track(self.dim, first, last, self.jump * step, self.whole, seen)
+
+    def _seen_by(self, table: Integers) -> Seen:
+        """What can really change units that read these positions."""
+        if self.seen is None:
+            raise ValueError("this track does not follow what can really change its units")
+        seen = np.zeros((len(table), self.seen.shape[1]), bool)
+        for tap in range(table.shape[1]):
+            valid = (table[:, tap] >= 0) & (table[:, tap] < len(self))
+            seen[valid] |= self.seen[table[valid, tap]]
+        return seen
 
 
 def source(length: int, dim: int, *, exact: bool) -> Track:
@@ -109,8 +190,8 @@ def source(length: int, dim: int, *, exact: bool) -> Track:
         dim: The axis of the tensor.
         exact: Whether to follow what each unit really sees.
     """
-    pixels = np.arange(length)
-    return Track(dim, pixels, pixels, seen=np.eye(length, dtype=bool) if exact else None)
+    seen = np.eye(length, dtype=bool) if exact else None
+    return Track(dim, None, None, seen=seen, line=Line(0, 1, 1, length))
 
 
 def join(tracks: Sequence[Track]) -> tuple[Track, bool]:
@@ -126,24 +207,43 @@ def join(tracks: Sequence[Track]) -> tuple[Track, bool]:
         return first, False
     tracks = [first, *others]
     long = [t for t in tracks if t.dim is not None]
+    if len({t.dim for t in long}) > 1:  # one looks along this axis, another along that: no unit's place says what
+        return join([t.everything() for t in tracks])[0], False
     dim = long[0].dim if long else None
+    whole = any(t.whole for t in tracks)
+    local = [t for t in long if not t.whole]
+    jump = local[0].jump if local else first.jump
+    misaligned = not all(_aligned(local[0], t) for t in local[1:])
     seen = None
     if first.seen is not None:
-        length = max(map(len, tracks))
-        seen = np.zeros((length, first.seen.shape[1]), bool)
+        seen = np.zeros((max(map(len, tracks)), first.seen.shape[1]), bool)
         for track in tracks:
             seen |= track.seen
-    whole = any(t.whole for t in tracks)
+    line = _line_around(tracks)
+    if line is not None:
+        return Track(dim, None, None, jump, whole, seen, line), misaligned
     low, high = first.first, first.last
     for track in others:
         low, high = np.minimum(low, track.first), np.maximum(high, track.last)
-    local = [t for t in long if not t.whole]
-    misaligned = any(
-        t.jump != local[0].jump or not np.array_equal(t.first + t.last, local[0].first + local[0].last)
-        for t in local[1:]
-    )
-    jump = local[0].jump if local else first.jump
     return Track(dim, low, high, jump, whole, seen), misaligned
+
+
+def _aligned(a: Track, b: Track) -> bool:
+    """Whether the units of two branches have the same centres and steps."""
+    if a.jump != b.jump:
+        return False
+    if a.line is not None and b.line is not None:
+        return a.line.middle == b.line.middle and a.line[1::2] == b.line[1::2]
+    return np.array_equal(a.first + a.last, b.first + b.last)
+
+
+def _line_around(tracks: Sequence[Track]) -> Line | None:
+    """The union of lines, where it is a line again: where their units lie equally far apart."""
+    lines = [t.line for t in tracks if t.line is not None]
+    if len(lines) < len(tracks) or any(line[1::2] != lines[0][1::2] for line in lines):
+        return None
+    start = min(line.start for line in lines)
+    return Line(start, lines[0].step, max(line.start + line.size for line in lines) - start, lines[0].units)
 
 
 def blank(length: int, like: Track) -> Track:
@@ -161,37 +261,3 @@ def written(before: Track, part: Track, positions: Integers) -> Track:
         seen = before.seen.copy()
         seen[positions] |= part.seen
     return Track(before.dim, first, last, part.jump, before.whole or part.whole, seen)
-
-
-def window(length: int, units: int, taps: int, stride: int, padding: int, dilation: int) -> Integers:
-    """The positions that a sliding window reads: ``(units, taps)``.
-
-    Example:
-        >>> window(5, 3, taps=3, stride=2, padding=1, dilation=1).tolist()
-        [[-1, 0, 1], [1, 2, 3], [3, 4, 5]]
-    """
-    return np.arange(units)[:, None] * stride - padding + np.arange(taps)[None] * dilation
-
-
-def spread(length: int, units: int, taps: int, stride: int, padding: int, dilation: int) -> Integers:
-    """The positions that a transposed window reads: those whose window would have read this unit.
-
-    Example:
-        >>> spread(2, 4, taps=2, stride=2, padding=0, dilation=1).tolist() == [
-        ...     [0, NOWHERE], [NOWHERE, 0], [1, NOWHERE], [NOWHERE, 1]]
-        True
-    """
-    reached = np.arange(units)[:, None] + padding - np.arange(taps)[None] * dilation
-    return np.where(reached % stride == 0, reached // stride, NOWHERE)
-
-
-def shares(length: int, units: int) -> Integers:
-    """The positions that adaptive pooling reads: unit ``i`` those from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
-
-    Example:
-        >>> shares(5, 2).tolist()
-        [[0, 1, 2], [2, 3, 4]]
-    """
-    start = np.arange(units) * length // units
-    stop = -(-(np.arange(1, units + 1) * length) // units)
-    return np.minimum(start[:, None] + np.arange((stop - start).max())[None], stop[:, None] - 1)

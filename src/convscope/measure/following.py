@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from convscope.measure import field_rules as rules
-from convscope.measure.costs import FREE
+from convscope.measure.field_moves import UNSURE
 from convscope.measure.field_rules import Field, Shape
 from convscope.measure.field_steps import Answer, Step, dropped, everything, step_for
 from convscope.measure.fields import source
@@ -21,7 +19,7 @@ class Fields:
     Args:
         of: For each value, its field along ``H`` and along ``W``; None for what does not depend on the images.
         misaligned: Operators at which branches with different centres or steps meet.
-        unknown: Operators that are not known here; their units are said to see everything.
+        unknown: Operators of which it is not known where they read; their units are said to see everything.
     """
 
     of: tuple[Field | None, ...]
@@ -32,7 +30,7 @@ class Fields:
 def _parts(step: Step) -> list[Answer] | None:
     """Operators that cut one tensor into several."""
     name = step.node.operator
-    if name not in ("split", "split_with_sizes", "unbind", "chunk"):
+    if name not in ("split", "split_with_sizes", "unbind", "chunk", "unsafe_split", "unsafe_split_with_sizes"):
         return None
     field, shape = step.main
     outs = [step.trace.values[v].shape for v in step.node.outputs]
@@ -42,7 +40,7 @@ def _parts(step: Step) -> list[Answer] | None:
     answers: list[Answer] = []
     for out in outs:
         length = 1 if name == "unbind" else out[dim]
-        part = rules.select(field, np.arange(start, start + length), dim)
+        part = rules.cut(field, dim, start, length)
         answers.append((dropped(part, dim) if name == "unbind" else part, False))
         start += length
     return answers
@@ -68,7 +66,7 @@ def follow(trace: Trace, *, exact: bool = False) -> Fields:
         rule = step_for(node)
         answers = _parts(step)
         if answers is None:
-            if rule is None:
+            if (rule is None or node.operator in UNSURE) and node.outputs:
                 unknown[node.operator] = None
             answers = [(rule or everything)(step)] * len(node.outputs)
         for value, (field, crooked) in zip(node.outputs, answers, strict=True):
@@ -76,7 +74,7 @@ def follow(trace: Trace, *, exact: bool = False) -> Fields:
             known[value] = field if field is None or shape == step.out else _fit(field, shape, step)
             if crooked:
                 misaligned.add(node.index)
-    return Fields(tuple(known), frozenset(misaligned), tuple(name for name in unknown if name not in FREE))
+    return Fields(tuple(known), frozenset(misaligned), tuple(unknown))
 
 
 def _fit(field: Field, shape: Shape, step: Step) -> Field:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from convscope.data import Preprocess
 from convscope.measure.attribution import last_convolution
-from convscope.measure.features import collect, find_layer
-from convscope.measure.receptive import receptive_field
+from convscope.measure.features import collect_from, find_layer
+from convscope.measure.fields import Track
+from convscope.measure.following import follow
+from convscope.measure.tracing import trace
 from convscope.measure.undisturbed import batches, check_images
 
 Box = tuple[int, int, int, int]
@@ -70,7 +73,8 @@ def top_patches(
         model: Used where it is, in eval mode, and left as it was.
         images: ``(N, C, h, w)`` uint8.
         preprocess: What the model was trained with. Boxes are in pixels of the size that the network sees.
-        layer: Path of a module that gives ``(N, c, h, w)``; None takes the last convolution that was declared.
+        layer: Path of a module that gives ``(N, c, h, w)``; None takes the last convolution that runs. Of a module
+            that runs several times the last run counts, for values and for boxes.
         channels: Which to look at; None takes the first eight.
         most: Places for each channel.
         batch_size: Images at a time.
@@ -94,56 +98,56 @@ def top_patches(
     check_images(images)
     if most < 1:
         raise ValueError(f"most must be at least 1, got {most}")
-    layer = last_convolution(model) if layer is None else layer
+    layer = last_convolution(model, preprocess(images[:1])) if layer is None else layer
     find_layer(model, layer)
-    found = [
-        _peaks(collect(model, x, [layer], batch_size=batch_size)[layer], layer)
-        for x in batches(images, preprocess, batch_size=batch_size)
-    ]
-    values, places = (torch.cat(parts) for parts in zip(*((v, p) for v, p, _ in found), strict=True))  # N,c each
-    width = found[0][2]
+    inputs = batches(images, preprocess, batch_size=batch_size)
+    runs = collect_from(model, inputs, [layer], reduce=partial(_peaks, layer=layer))
+    values, rows, columns = list(runs.values())[-1].unbind(2)  # N,c each
     chosen = tuple(range(min(8, values.shape[1])) if channels is None else channels)
     outside = [channel for channel in chosen if not 0 <= channel < values.shape[1]]
     if outside:
         raise ValueError(f"layer {layer!r} has channels 0..{values.shape[1] - 1}, got {outside[0]}")
     strongest = values.topk(min(most, len(images)), dim=0).indices  # -> most,c
     picks = {channel: strongest[:, channel].tolist() for channel in chosen}
-    units = sorted({divmod(int(places[image, channel]), width) for channel in chosen for image in picks[channel]})
-    boxes = _boxes(model, layer, preprocess, units)
+    units = {(image, c): (int(rows[image, c]), int(columns[image, c])) for c in chosen for image in picks[c]}
+    boxes = _boxes(model, layer, preprocess, sorted(set(units.values())))
     return TopPatches(
         layer,
         chosen,
         tuple(
-            tuple(
-                Patch(image, *(unit := divmod(int(places[image, c]), width)), float(values[image, c]), boxes[unit])
-                for image in picks[c]
-            )
+            tuple(Patch(image, *units[image, c], float(values[image, c]), boxes[units[image, c]]) for image in picks[c])
             for c in chosen
         ),
     )
 
 
-def _peaks(maps: Tensor, layer: str) -> tuple[Tensor, Tensor, int]:
-    """The largest value of each map and its place, ``(N, c)`` each, and the width that places count by."""
+def _peaks(maps: Tensor, *, layer: str) -> Tensor:
+    """``(N, c, 3)`` float64: the largest value of each map, its row and its column."""
     if maps.ndim != 4:
         raise ValueError(f"layer {layer!r} gives no feature maps (N, c, h, w), but shape {tuple(maps.shape)}")
-    values, places = maps.flatten(2).max(2)  # N,c,h,w -> N,c
-    return values, places, maps.shape[3]
+    if not bool(maps.isfinite().all()):
+        raise ValueError(f"layer {layer!r} gives NaN or infinity, so no place is the strongest")
+    values, places = (best.cpu() for best in maps.flatten(2).max(2))  # N,c,h,w -> N,c
+    return torch.stack((values.double(), places // maps.shape[3], places % maps.shape[3]), 2)
 
 
 def _boxes(
     model: nn.Module, layer: str, preprocess: Preprocess, units: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Box]:
-    """What each unit sees. Rows hang on a unit's row alone and columns on its column, so few fields need following."""
-    size = preprocess.channels, *preprocess.image_size
-    rows, columns = sorted({row for row, _ in units}), sorted({column for _, column in units})
-    down: dict[int, tuple[int, int]] = {}
-    across: dict[int, tuple[int, int]] = {}
-    for i in range(max(len(rows), len(columns))):
-        row, column = rows[min(i, len(rows) - 1)], columns[min(i, len(columns) - 1)]
-        region = receptive_field(model, size, layer, (row, column)).region
-        down[row], across[column] = region.rows, region.columns
-    return {
-        (row, column): (down[row][0], across[column][0], down[row][1] + 1, across[column][1] + 1)
-        for row, column in units
-    }
+    """What each unit sees, at the layer's last run: rows hang on a unit's row alone, and columns on its column."""
+    seen = trace(model, (preprocess.channels, *preprocess.image_size))
+    call = seen.last_calls.get(layer)
+    field = follow(seen).of[call.outputs[0]] if call and call.outputs else None
+    if field is None:
+        raise ValueError(f"what layer {layer!r} gives does not depend on the image, so it has no receptive field")
+    boxes = {}
+    for row, column in units:
+        (top, bottom), (left, right) = _seen(field[0], row), _seen(field[1], column)
+        boxes[row, column] = (top, left, bottom, right)
+    return boxes
+
+
+def _seen(along: Track, place: int) -> tuple[int, int]:
+    """The first pixel that a unit sees along an axis, and the one past the last."""
+    place = 0 if along.dim is None else place  # all units see the same
+    return int(along.first[place]), int(along.last[place]) + 1

@@ -118,17 +118,17 @@ def receptive_field(
     if field is None:
         raise ValueError(f"what layer {layer!r} gives does not depend on the image, so it has no receptive field")
     shape = seen.values[value].shape
-    units = _length(field, shape, 0), _length(field, shape, 1)
+    units = _units(field, shape)
     place = unit if unit is not None else (units[0] // 2, units[1] // 2)
     if not all(0 <= u < n for u, n in zip(place, units, strict=True)):
         raise ValueError(f"unit {place} does not exist: {layer or seen.model} gives {units[0]}x{units[1]} units")
-    region = _region(field, place, (seen.input_size[2], seen.input_size[3]))
+    region = _region(field, place, _axes(field, shape), (seen.input_size[2], seen.input_size[3]))
     before = {node.index for node in seen.nodes if node.index <= max(_makers(seen, value), default=-1)}
     return LayerField(
         layer,
         units,
         (field[0].size, field[1].size),
-        (field[0].jump, field[1].jump),
+        (Fraction(field[0].jump), Fraction(field[1].jump)),
         (field[0].padding, field[1].padding),
         (field[0].whole, field[1].whole),
         bool(fields.misaligned & before),
@@ -140,16 +140,31 @@ def _makers(seen: Trace, value: int) -> list[int]:
     return [node.index for node in seen.nodes if value in node.outputs]
 
 
-def _length(field: Field, shape: tuple[int, ...], axis: int) -> int:
-    """How many units there are along an axis of the image; where the axis is gone, one."""
-    if field[axis].dim is not None:
-        return len(field[axis])
-    return shape[2 + axis] if len(shape) == 4 else 1
+def _axes(field: Field, shape: tuple[int, ...]) -> tuple[int | None, int | None]:
+    """Which number of a unit, the first or the second, says where it lies along ``H`` and along ``W`` of the image.
+
+    On a map ``(N, C, h, w)`` a unit is a row and a column of the map, which may have been turned. Elsewhere it is a
+    place along the axis that follows ``H``, and one along that which follows ``W``.
+    """
+    rows, columns = (t.dim for t in field)
+    if len(shape) == 4 and {rows, columns} <= {2, 3, None}:
+        return None if rows is None else rows - 2, None if columns is None else columns - 2
+    if rows is not None and rows == columns:  # the map was flattened: one number for both
+        return 0, 0
+    return None if rows is None else 0, None if columns is None else 1
 
 
-def _region(field: Field, unit: Pair, image: Pair) -> Region:
+def _units(field: Field, shape: tuple[int, ...]) -> Pair:
+    """How many units there are; 1 where all units see the same."""
+    if len(shape) == 4 and {t.dim for t in field} <= {2, 3, None}:
+        return shape[2], shape[3]
+    rows, columns = (len(t) if t.dim is not None else 1 for t in field)
+    return rows, 1 if field[0].dim == field[1].dim else columns
+
+
+def _region(field: Field, unit: Pair, axes: tuple[int | None, int | None], image: Pair) -> Region:
     rows, columns = field
-    i, j = (u if t.dim is not None else 0 for u, t in zip(unit, field, strict=True))
+    i, j = (0 if axis is None else unit[axis] for axis in axes)
     seen = [np.flatnonzero(t.seen[k]).tolist() if t.seen is not None else [] for t, k in ((rows, i), (columns, j))]
     return Region(
         unit,

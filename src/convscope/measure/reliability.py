@@ -100,15 +100,28 @@ def calibration(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> Cal
     Source:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", 2017.
     """
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(
             "expected probabilities (N, K) and labels (N,) of at least one image, "
             f"got {tuple(probabilities.shape)} and {tuple(labels.shape)}"
         )
     confidence, said = probabilities.double().max(1)  # -> N, N
-    right = said == labels
+    return binned(confidence, said == labels, bins=bins)
+
+
+def binned(confidence: Tensor, right: Tensor, *, bins: int = 15) -> Calibration:
+    """``calibration`` when it is known already how sure each image was called, and whether rightly.
+
+    Args:
+        confidence: ``(N,)`` float64 in 0..1.
+        right: ``(N,)`` bool.
+        bins: At least 1.
+
+    Raises:
+        ValueError: ``bins`` is below 1.
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
     edges = torch.arange(bins + 1, dtype=torch.float64) / bins
     place = torch.bucketize(confidence, edges[1:-1])  # N in 0..bins-1; a value on an edge belongs below it
     counts = torch.bincount(place, minlength=bins)

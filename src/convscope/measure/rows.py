@@ -39,7 +39,13 @@ class RowField:
     def of(cls, field: Field, *, misaligned: bool = False) -> RowField:
         """Of a followed field."""
         a, b = field
-        return cls((a.size, b.size), (a.jump, b.jump), (a.padding, b.padding), (a.whole, b.whole), misaligned)
+        return cls(
+            (a.size, b.size),
+            (Fraction(a.jump), Fraction(b.jump)),
+            (a.padding, b.padding),
+            (a.whole, b.whole),
+            misaligned,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; a jump below 1 becomes a decimal number."""

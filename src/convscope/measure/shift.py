@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.data import Preprocess
-from convscope.measure.features import collect
+from convscope.measure.features import answers, find_layers
 from convscope.measure.intervals import Mean, Share
 from convscope.measure.undisturbed import batches, check_images, scores, undisturbed
 
@@ -25,15 +25,17 @@ class ShiftConsistency:
     Args:
         unchanged: Images whose class stays through every shift.
         agreement: ``(2k+1, 2k+1)`` float64: the share of images whose class stays, for each shift. Rows are pixels
-            down, columns pixels to the right, both from ``-k`` to ``k``.
+            down, columns pixels to the right, both from ``-k`` to ``k``, in steps of ``step``.
         max_shift: ``k`` in pixels of the network's input.
         mode: What comes in at the border.
+        step: Pixels from one shift that was tried to the next; above 1 the table has fewer rows and columns.
     """
 
     unchanged: Share
     agreement: Tensor
     max_shift: int
     mode: str
+    step: int = 1
 
     @property
     def mean_agreement(self) -> float:
@@ -48,6 +50,7 @@ class ShiftConsistency:
             "mean_agreement": self.mean_agreement,
             "max_shift": self.max_shift,
             "mode": self.mode,
+            "step": self.step,
             "agreement": self.agreement.tolist(),
         }
 
@@ -86,6 +89,7 @@ def shift_consistency(
     max_shift: int = 3,
     mode: Mode = "circular",
     *,
+    step: int = 1,
     batch_size: int = 500,
 ) -> ShiftConsistency:
     """Move each image by every shift up to ``max_shift`` pixels and see whether its class stays.
@@ -99,13 +103,15 @@ def shift_consistency(
         preprocess: What the model was trained with.
         max_shift: ``k``: all ``(2k+1)**2`` shifts of at most so many pixels down and to the right are tried.
         mode: ``"circular"`` lets in what leaves on the other side; ``"zero"`` lets in black.
+        step: Pixels from one shift to the next, a divisor of ``max_shift``: fewer passes for a network that costs much.
         batch_size: Images at a time.
 
     Returns:
         Shares of images, with Wilson's interval.
 
     Raises:
-        ValueError: No images, an unknown ``mode``, or a shift that is not in 1 to the image's side minus 1.
+        ValueError: No images, an unknown ``mode``, a shift that is not in 1 to the image's side minus 1, or a step
+            that does not divide it.
 
     Example:
         >>> blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))  # sees only the mean
@@ -125,8 +131,10 @@ def shift_consistency(
             f"max_shift must be 1 to {min(preprocess.image_size) - 1} pixels for images of "
             f"{preprocess.image_size[0]}x{preprocess.image_size[1]}, got {max_shift}"
         )
+    if step < 1 or max_shift % step:
+        raise ValueError(f"step must divide max_shift, which is {max_shift}; got {step}")
     black = torch.tensor([-mean / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True)])
-    reach = range(-max_shift, max_shift + 1)
+    reach = range(-max_shift, max_shift + 1, step)
     agreeing = torch.zeros(len(reach), len(reach), dtype=torch.int64)
     unchanged = 0
     with undisturbed(model) as device, torch.no_grad():
@@ -135,12 +143,15 @@ def shift_consistency(
             always = torch.ones_like(said, dtype=torch.bool)
             for row, down in enumerate(reach):
                 for column, right in enumerate(reach):
+                    if not down and not right:  # said already
+                        agreeing[row, column] += len(x)
+                        continue
                     moved = shifted(x, down, right, fill=black if mode == "zero" else None)
                     same = scores(model, moved).argmax(1) == said
                     agreeing[row, column] += int(same.sum())
                     always &= same
             unchanged += int(always.sum())
-    return ShiftConsistency(Share(unchanged, len(images)), agreeing.double() / len(images), max_shift, mode)
+    return ShiftConsistency(Share(unchanged, len(images)), agreeing.double() / len(images), max_shift, mode, step)
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,7 @@ class LayerEquivariance:
 
     Args:
         layer: Its path in the model.
-        error: 0 when it moves along exactly; relative to the size of the output.
+        error: 0 when it moves along exactly; relative to the size of the output, so 2 at most.
     """
 
     layer: str
@@ -169,7 +180,8 @@ def equivariance_error(
     The image is moved in a circle by 1 to ``max_shift`` pixels, along each axis. The layer's answer is compared with
     its answer to the image in place, moved by as many positions as fit best, from none to the shift: a layer that
     halves the image is to move half as far. The error of an image is the length of what is left over, divided by the
-    length of the answer, averaged over all shifts. Layers without positions are to stay as they are.
+    length of the longer of the two answers, averaged over all shifts; a layer that is silent both times moved along.
+    Layers without positions are to stay as they are.
 
     Args:
         model: Used where it is, and left as it was.
@@ -182,7 +194,8 @@ def equivariance_error(
         One row for each layer, in the order in which they run, with the mean over images and Student's interval.
 
     Raises:
-        ValueError: No images, an unknown layer, or ``max_shift`` is not in 1 to the image's side minus 1.
+        ValueError: No images, an unknown layer, ``max_shift`` is not in 1 to the image's side minus 1, or a layer
+            gives NaN or infinity.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.MaxPool2d(2))
@@ -193,27 +206,37 @@ def equivariance_error(
     check_images(inputs, batch_size)
     if not 1 <= max_shift < min(inputs.shape[2:]):
         raise ValueError(f"max_shift must be 1 to {min(inputs.shape[2:]) - 1} pixels, got {max_shift}")
+    wanted, strict = find_layers(model, layers), layers is not None
     errors: dict[str, list[Tensor]] = {}
     moves = [(axis, pixels) for axis in (2, 3) for pixels in range(1, max_shift + 1)]
-    for x in torch.split(inputs, batch_size):
-        still = collect(model, x, layers)
-        sums = {name: torch.zeros(len(x), dtype=torch.float64) for name in still}
-        for axis, pixels in moves:
-            moved = collect(model, x.roll(pixels, axis), layers)
-            for name, before in still.items():
-                sums[name] += _left_over(before, moved[name], axis, pixels)
-        for name, total in sums.items():
-            errors.setdefault(name, []).append(total / len(moves))
+    with undisturbed(model) as device, torch.no_grad():
+        for part in torch.split(inputs, batch_size):
+            x = part.to(device)
+            still = dict(answers(model, x, wanted, strict=strict))
+            sums = {name: torch.zeros(len(x), dtype=torch.float64) for name in still}
+            for axis, pixels in moves:
+                moved = dict(answers(model, x.roll(pixels, axis), wanted, strict=strict))
+                if list(moved) != list(still):
+                    raise ValueError("which layers run depends on where the image is, so they cannot be compared")
+                for name, after in moved.items():
+                    sums[name] += _left_over(still[name], after, axis, pixels)
+            for name, total in sums.items():
+                if not bool(total.isfinite().all()):
+                    raise ValueError(f"layer {name!r} gives NaN or infinity, so nothing can be said of how it moves")
+                errors.setdefault(name, []).append(total / len(moves))
     return tuple(LayerEquivariance(name, Mean.of(torch.cat(parts))) for name, parts in errors.items())
+
+
+def _length(values: Tensor) -> Tensor:
+    """``(N,)`` float64, added up in double precision without a copy of everything in it."""
+    length: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
+    return length
 
 
 def _left_over(before: Tensor, after: Tensor, axis: int, pixels: int) -> Tensor:
     """``(N,)`` float64: the relative distance at the best alignment."""
-    size: Tensor = before.double().flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    size = torch.maximum(_length(before), _length(after))
     candidates = range(min(pixels, before.shape[axis] - 1) + 1) if before.ndim == 4 else range(1)
-    distances = [
-        (after.double() - (before.double().roll(step, axis) if step else before.double())).flatten(1).norm(dim=1)
-        for step in candidates
-    ]
+    distances = [_length(after - (before.roll(step, axis) if step else before)) for step in candidates]
     nearest: Tensor = torch.stack(distances).amin(0)
-    return nearest / size
+    return torch.where(size == 0, 0.0, nearest / size)

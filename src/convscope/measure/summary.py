@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.measure import tables
 from convscope.measure.costs import Uncounted, uncounted
 from convscope.measure.rows import Row, make_rows
 from convscope.measure.tables import COLUMNS
 from convscope.measure.tracing import Trace, trace_and_kept
-from convscope.naming import unknown_name
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -67,7 +67,7 @@ class Summary:
 
         Args:
             depth: How deep in the tree of modules; 1 shows the network's own children.
-            sort: A column of numbers, the largest first; None keeps the order in which they ran.
+            sort: A column: numbers the largest first, words from A to Z; None keeps the order in which they ran.
 
         Raises:
             ValueError: ``depth`` is below 1, or no such column.
@@ -76,9 +76,8 @@ class Summary:
             raise ValueError(f"--depth must be at least 1, got {depth}")
         rows = [row for row in self.rows if depth is None or row.depth <= depth]
         if sort is not None:
-            if sort not in COLUMNS:
-                raise unknown_name("column", sort, COLUMNS)
-            rows.sort(key=lambda row: COLUMNS[sort].rank(row), reverse=True)
+            by = tables.column(sort)
+            rows.sort(key=by.rank, reverse=by.right)
         return replace(self, rows=tuple(rows))
 
     def to_dict(self) -> dict[str, Any]:
@@ -202,12 +201,16 @@ def _about_parameters(model: nn.Module, seen: Trace) -> list[str]:
 
 
 def not_numbers(model: nn.Module) -> list[str]:
-    """Names of the parameters that hold NaN."""
+    """Names of the parameters and buffers that hold NaN."""
+    named: dict[object, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not nn.parameter.is_lazy(tensor) and not tensor.is_meta and tensor.is_floating_point():
+            named[tensor.device, tensor.dtype][name] = tensor
     found = []
     with torch.no_grad():
-        for name, p in model.named_parameters():
-            if nn.parameter.is_lazy(p) or p.is_meta or not p.is_floating_point():
-                continue
-            if bool(p.sum().isnan()) and bool(p.isnan().any()):  # the sum of two infinities is NaN, too
-                found.append(name)
+        for tensors in named.values():
+            sums = torch.stack([tensor.sum() for tensor in tensors.values()])
+            for (name, tensor), suspect in zip(tensors.items(), sums.isnan().tolist(), strict=True):
+                if suspect and bool(tensor.isnan().any()):  # the sum of two infinities is NaN, too
+                    found.append(name)
     return found

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from convscope.measure.rows import Row
-from convscope.naming import unknown_name
+from convscope.naming import natural_key, unknown_name
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -95,7 +95,9 @@ class Column:
     right: bool = True
 
     def rank(self, row: Row) -> tuple[Any, ...]:
-        """For sorting."""
+        """For sorting; in words, numbers count as numbers."""
+        if not self.right:
+            return tuple(natural_key(self.plain(row)[0]))
         return tuple(-1 if value is None or value == "" else value for value in self.plain(row))
 
 
@@ -150,6 +152,17 @@ MEDIUM = ("layer", "type", "output", "parameters", "macs", "field", "jump")
 WIDE = ("layer", "type", "output", "parameters", "macs", "flops", "inference", "training", "field", "jump", "padding")
 
 
+def column(name: str) -> Column:
+    """The column of this name.
+
+    Raises:
+        ValueError: There is none; the message lists all.
+    """
+    if name not in COLUMNS:
+        raise ValueError(f"{unknown_name('column', name, COLUMNS)} The columns are: {', '.join(COLUMNS)}")
+    return COLUMNS[name]
+
+
 def chosen(columns: Sequence[str] | None, rows: Sequence[Row], *, width: int | None = None) -> tuple[str, ...]:
     """The columns to show: those asked for, or as many as fit.
 
@@ -157,8 +170,7 @@ def chosen(columns: Sequence[str] | None, rows: Sequence[Row], *, width: int | N
         ValueError: No such column.
     """
     for name in columns or ():
-        if name not in COLUMNS:
-            raise unknown_name("column", name, COLUMNS)
+        column(name)
     if columns:
         return tuple(columns)
     if width is None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from convscope.data import Preprocess
+from convscope.measure.tracing.guard import set_mode, untouched
+from convscope.measure.tracing.inventory import Inventory
+
+if TYPE_CHECKING:
+    from convscope.data import Preprocess
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -22,14 +27,17 @@ def device_of(model: nn.Module) -> torch.device:
 def undisturbed(model: nn.Module) -> Iterator[torch.device]:
     """Put a model in eval mode for a while; afterwards it is as it was, also when something raises.
 
-    What comes back as it was: the mode of every single module, the buffers, and the state of the random generators.
-    Parameters and their gradients are not touched by what happens inside as long as nobody calls ``backward``.
+    What comes back is what ``tracing.untouched`` lists: modes, parameters, buffers, gradients, attributes, hooks and
+    random numbers. All weights are copied for it, because writes into them are not watched here.
 
     Args:
         model: On any device, where it stays.
 
     Yields:
         The device to bring inputs to.
+
+    Raises:
+        ValueError: A layer is lazy: it has no weights before it has seen a batch.
 
     Example:
         >>> net = nn.Sequential(nn.Dropout(), nn.Flatten())
@@ -39,22 +47,16 @@ def undisturbed(model: nn.Module) -> Iterator[torch.device]:
         >>> net.training
         True
     """
+    inventory = Inventory.of(model)
+    if inventory.lazy:
+        raise ValueError(
+            f"{inventory.lazy} has no shape before the network has seen images: call the model on one batch first"
+        )
     device = device_of(model)
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    accelerated = device.type != "cpu"
-    kind = device.type if accelerated else "cuda"  # with no device to list, which kind it is does not matter
-    with torch.random.fork_rng([device] if accelerated else [], device_type=kind):
-        try:
-            model.eval()
-            yield device
-        finally:
-            for module, training in modes:
-                module.training = training
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    if not torch.equal(buffer, before):
-                        buffer.copy_(before)
+    with untouched(inventory) as originals:
+        originals.keep_all()
+        set_mode(inventory, training=False)
+        yield device
 
 
 @contextmanager

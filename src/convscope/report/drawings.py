@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from convscope.report import figures, markup, rendering
-from convscope.report.figures.matrices import COUNTED, ROOMY, SCORED
+from convscope.report.figures.matrices import COUNTED, CROWDED, ROOMY, SCORED
 from convscope.report.figures.pictures import FILTERS, ROWS, SHEET
 from convscope.report.material import Material
 from convscope.report.wording import SPLITS, percent, plural
@@ -105,7 +105,10 @@ def _judgement(material: Material) -> Iterator[Drawing]:
     classes = len(evaluation.classes)
     seen = [score for score in evaluation.per_class if score.support]
     worst = min(seen, key=lambda score: score.f1)
-    counted = "Each cell counts images. " if classes <= COUNTED else ""
+    shown = classes if classes <= CROWDED else COUNTED
+    counted = "Each cell counts images. " if shown <= COUNTED else ""
+    if shown < classes:
+        counted += f"Of {classes:,} classes the {shown} in the most frequent mistakes are shown. "
     yield Drawing(
         "confusion",
         figures.confusion(evaluation),
@@ -115,7 +118,7 @@ def _judgement(material: Material) -> Iterator[Drawing]:
         "other across the diagonal are two classes that look alike to it.",
         f"Confusion matrix of {plural(classes, 'class', 'classes')}: {material.right:,} of {len(evaluation):,} images "
         "are on the diagonal.",
-        "roomy" if ROOMY < classes <= COUNTED else "",
+        "roomy" if ROOMY < shown <= COUNTED else "",
     )
     chosen = f" The {SCORED} classes with the lowest F1 are shown." if len(seen) > SCORED else ""
     if len(seen) < classes:

@@ -71,7 +71,7 @@ def _stats(material: Material) -> str:
     speeds = material.noted("images_per_second")
     peak = material.end.values.get("peak_memory_bytes") if material.end else None
     pairs = [
-        ("Epochs", f"{len(material.epochs):,} of {material.config.epochs:,}"),
+        ("Epochs", f"{len(material.epochs):,} of {material.config.epochs_begun:,}"),
         ("Test loss", f"{material.evaluation.loss:.3f} nats"),
         ("Time", duration(material.seconds) if material.seconds is not None else NOT_NOTED),
         ("Images per second", f"{median(speeds):,.0f}" if speeds else NOT_NOTED),
@@ -87,10 +87,10 @@ def notes(material: Material) -> Iterator[tuple[str, str]]:
     config, end = material.config, material.end
     if end is None:
         yield "warning", _unfinished(material)
-    elif len(material.epochs) < config.epochs:
+    elif len(material.epochs) < config.epochs_begun:
         yield (
             "",
-            f"Stopped early, after {plural(len(material.epochs), 'epoch')} of {config.epochs:,}: "
+            f"Stopped early, after {plural(len(material.epochs), 'epoch')} of {config.epochs_begun:,}: "
             f"{plural(config.saving.patience, 'epoch')} brought no better validation accuracy.",
         )
     logged = end.values.get("test_accuracy") if end else None
@@ -128,7 +128,7 @@ def _unfinished(material: Material) -> str:
     done = plural(len(material.epochs), "epoch") if material.epochs else "no epoch"
     step = f" (the last row is of step {rows[-1].step:,})" if rows else ""
     return (
-        f"This training has not reached its end: {done} of {material.config.epochs:,} complete{step}. It was "
+        f"This training has not reached its end: {done} of {material.config.epochs_begun:,} complete{step}. It was "
         "interrupted, its loss diverged, or it is still going on. All judgements here are of the weights as they are "
         f"now. Go on with: convscope train --resume {shlex.quote(str(material.run.path))}"
     )

@@ -68,7 +68,7 @@ def _judge(run: Run, model: nn.Module, dataset: Dataset) -> Evaluation:
     """Judge where the model is; weights that are no numbers are the run's fault, and anything else the caller's."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        return evaluate(model, dataset.test, run.preprocess, device=device)
+        return evaluate(run.scorer(model), dataset.test, run.preprocess, device=device)
     except ValueError as error:
         if all(bool(value.isfinite().all()) for value in model.state_dict().values()):
             raise

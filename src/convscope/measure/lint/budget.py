@@ -36,7 +36,7 @@ def _flattened(network: Network, layer: Weighted) -> tuple[int, ...] | None:
     what="More than half of the parameters in dense layers, one of which reads a flattened map.",
     why="Such a layer has weights of its own for every place, overfits easily and ties the network to one image size; "
     "a global average has none",
-    paper='Lin, Chen and Yan, "Network in network", 2013, section 3.2',
+    paper='Lin, Chen and Yan, "Network in network", 2013',
     change="Average over the map before the dense layer: `nn.AdaptiveAvgPool2d(1)`, `nn.Flatten()`, `nn.Linear(C, K)`.",
 )
 def dense_share(network: Network) -> Iterator[Hit]:
@@ -80,7 +80,7 @@ def _said(network: Network, path: str) -> tuple[str, int] | None:
     "the convolution has an attribute `groups` that equals the width, it is a warning.",
     why="Papers write 32x4d for 32 groups, each 4 wide; an argument that means the width but is called `groups` makes "
     "a few wide groups in place of many narrow ones, with several times the weights",
-    paper='Xie et al., "Aggregated residual transformations for deep neural networks", 2017, section 3',
+    paper='Xie et al., "Aggregated residual transformations for deep neural networks", 2017',
     change="Give `nn.Conv2d(..., groups=...)` the number of groups, and name number and width apart.",
 )
 def group_width(network: Network) -> Iterator[Hit]:

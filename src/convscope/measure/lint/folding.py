@@ -21,7 +21,7 @@ LINEAR = LAYOUT | NORMS | {"avg_pool2d", "_adaptive_avg_pool2d", "mean", "consta
     what="A convolution or a dense layer with a bias, and a batch norm right behind it.",
     why="The norm subtracts the mean and with it the bias, whose gradient is 0 in training: it costs memory and time "
     "for nothing",
-    paper='Ioffe and Szegedy, "Batch normalization", 2015, section 3.2',
+    paper='Ioffe and Szegedy, "Batch normalization", 2015',
     change="Make the layer with `bias=False`.",
 )
 def bias_before_norm(network: Network) -> Iterator[Hit]:
@@ -94,7 +94,7 @@ def _folded(first: Weighted, second: Weighted) -> str:
     what="A network that ends in a softmax in training.",
     why="`nn.CrossEntropyLoss` takes the logarithm of a softmax itself; done twice, scores lie between 0 and 1, the "
     "loss cannot come near 0 and gradients are small",
-    paper='Goodfellow, Bengio and Courville, "Deep learning", 2016, section 6.2.2',
+    paper='Goodfellow, Bengio and Courville, "Deep learning", 2016',
     change="Return the scores as they are, and call `.softmax(1)` on them where probabilities are shown.",
 )
 def final_softmax(network: Network) -> Iterator[Hit]:

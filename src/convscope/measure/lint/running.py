@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from convscope.data import Preprocess
 from convscope.measure.lint.finding import SEVERITIES, Finding
 from convscope.measure.lint.network import Network
 from convscope.measure.lint.registry import RULES, chosen
 from convscope.measure.tracing import full_size, materialised, trace
+
+if TYPE_CHECKING:
+    from convscope.data import Preprocess
 
 
 def _inputs(images: Tensor, size: tuple[int, ...], preprocess: Preprocess | None) -> Tensor:
@@ -55,7 +58,8 @@ def lint(
         ignore: Names of the rules to leave out.
 
     Returns:
-        Findings, errors first, then warnings, then what is good to know.
+        Findings, errors first, then warnings, then what is good to know. Where rules could not be applied, because
+        the weights have no values, the last finding is named ``not-applied`` and says which.
 
     Raises:
         TypeError: ``model`` is no module, ``images`` no tensor, or ``input_size`` holds other than whole numbers.
@@ -75,8 +79,22 @@ def lint(
     inputs = None if images is None else _inputs(images, size, preprocess)
     real = materialised(model, size)
     network = Network(real, trace(real, size), inputs)
-    has_values = not any(t.is_meta for t in (*real.parameters(), *real.buffers()))
-    applied = [r for r in rules if has_values or r.needs == "shapes"]
+    empty = next((name for name, t in (*real.named_parameters(), *real.named_buffers()) if t.is_meta), None)
+    applied = [r for r in rules if empty is None or r.needs == "shapes"]
     order = {name: i for i, name in enumerate(RULES)}
     found = [finding for each in applied for finding in each.findings(network)]
-    return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), order[f.rule]))
+    found.sort(key=lambda f: (SEVERITIES.index(f.severity), order[f.rule]))
+    left_out = [r.name for r in rules if r not in applied]
+    return [*found, _not_applied(left_out, empty)] if empty and left_out else found
+
+
+def _not_applied(rules: list[str], empty: str) -> Finding:
+    """Says which rules looked at nothing, and why."""
+    return Finding(
+        "not-applied",
+        "info",
+        "forward",
+        f"{', '.join(rules)} were not applied: {empty} is on the meta device and has no values.",
+        "These rules look at the values of weights",
+        "Create the network on a real device, or load its weights, and ask again.",
+    )

@@ -64,7 +64,7 @@ def _is_layer(module: nn.Module) -> bool:
     what="A layer that is registered and takes no part in `forward`, neither in eval mode nor in training mode.",
     why="Its parameters are stored, sent and counted for nothing, and training on several devices stops at them; often "
     "a line is missing in `forward`",
-    paper='Li et al., "PyTorch distributed: experiences on accelerating data parallel training", 2020, section 3.2',
+    paper='Li et al., "PyTorch distributed: experiences on accelerating data parallel training", 2020',
     change="Call it in `forward`, or delete it.",
 )
 def unused_layer(network: Network) -> Iterator[Hit]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from convscope.measure.tracing.guard import plain_eager, untouched
+from convscope.measure.tracing.guard import plain_eager, set_mode, untouched
 from convscope.measure.tracing.inventory import Inventory
 from convscope.measure.tracing.recorder import Recorder
 
@@ -34,8 +34,5 @@ def watched(model: nn.Module, kind: type[R], *, training: bool, meta: bool, keep
     """
     inventory = Inventory.of(model)
     with untouched(inventory) as originals, plain_eager(), torch.set_grad_enabled(training):
-        for buffer in inventory.buffers.values():
-            originals.keep(buffer)  # batch norms write their statistics without saying so
-        for module in inventory.modules.values():
-            vars(module)["training"] = training  # not .train(): networks override it
+        set_mode(inventory, training=training)
         yield kind(inventory, originals, meta=meta, keep=keep)

@@ -126,7 +126,7 @@ def _is_plain(layer: Weighted) -> bool:
     what="A convolution or dense layer whose weights are all the same number. All zeros are let pass in a last layer "
     "and at the end of a residual branch, where that is a known way to start.",
     why="Channels that start equal get equal gradients and stay copies of one another; behind zeros nothing learns",
-    paper='Goodfellow, Bengio and Courville, "Deep learning", 2016, section 8.4',
+    paper='Goodfellow, Bengio and Courville, "Deep learning", 2016',
     change="Draw the weights at random: `convscope.nn.kaiming(model)`.",
 )
 def constant_weights(network: Network) -> Iterator[Hit]:
@@ -153,15 +153,13 @@ def _is_added(network: Network, layer: Weighted) -> bool:
     "weights-not-finite",
     severity="error",
     needs="weights",
-    what="Parameters that hold NaN.",
+    what="Parameters or buffers that hold NaN.",
     why="One NaN makes every score NaN, and no step of training takes it away",
     paper='Goldberg, "What every computer scientist should know about floating-point arithmetic", 1991',
     change="Load weights from before the loss became NaN, and train with a smaller learning rate or clipped gradients.",
 )
 def weights_not_finite(network: Network) -> Iterator[Hit]:
+    named = {**dict(network.model.named_parameters()), **dict(network.model.named_buffers())}
     for name in not_numbers(network.model):
-        parameter = network.model.get_parameter(name)
-        count = int(parameter.isnan().sum())
-        yield Hit(
-            name.rpartition(".")[0] or "forward", f"{count:,} of {parameter.numel():,} numbers in {name} are NaN."
-        )
+        count, total = int(named[name].isnan().sum()), named[name].numel()
+        yield Hit(name.rpartition(".")[0] or "forward", f"{count:,} of {total:,} numbers in {name} are NaN.")

@@ -75,7 +75,7 @@ def _taken(axis: Axis) -> int:
     what="A stride larger than the kernel, or dilated so that taps never meet what lies between them.",
     why="What the skipped pixels hold never reaches the layer, whatever it learns; not skipping them in the shortcuts "
     "of ResNet-50 alone raised its accuracy",
-    paper='He et al., "Bag of tricks for image classification with convolutional neural networks", 2019, section 4',
+    paper='He et al., "Bag of tricks for image classification with convolutional neural networks", 2019',
     change="Average first and convolve then: `nn.AvgPool2d(2)` before a 1x1 convolution of stride 1, or use a kernel "
     "at least as large as the stride.",
 )
@@ -143,7 +143,7 @@ def _live(axis: Axis) -> int:
     severity="warning",
     what="A convolution on a map so small that some taps of its kernel only ever read padding.",
     why="Those weights multiply zeros, get no gradient and cost time: a 3x3 kernel on a 1x1 map is a 1x1 kernel",
-    paper='Chen et al., "Rethinking atrous convolution for semantic image segmentation", 2017, section 3.3',
+    paper='Chen et al., "Rethinking atrous convolution for semantic image segmentation", 2017',
     change="Use larger images, fewer strides and pools before it, a smaller dilation, or a 1x1 kernel.",
 )
 def kernel_on_padding(network: Network) -> Iterator[Hit]:

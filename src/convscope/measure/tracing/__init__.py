@@ -5,7 +5,7 @@
 ``recorder``  watches operators and modules
 ``shapes``    shapes of the commonest operators, fast
 ``inventory`` what a network consists of
-``guard``     leaves the network as it was
+``guard``     leaves the network as it was, with ``attributes`` for what is no tensor
 ``refusal``   says why a network does not take a size, and which it takes
 """
 

@@ -29,16 +29,28 @@ class ValuesNeeded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
+    """What PyTorch says of an operator: its name, its arguments in order, and those that it writes."""
+
     name: str
+    overload: str
     arguments: tuple[str, ...]
-    written: tuple[int, ...]
+    written: tuple[tuple[int, str], ...]
+    silent: tuple[tuple[int, str], ...]
 
 
 @cache
 def _about(function: Any) -> _Operator:
-    schema = function._schema
-    written = tuple(i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write)
-    return _Operator(function.overloadpacket.__name__, tuple(a.name for a in schema.arguments), written)
+    arguments, name = function._schema.arguments, function.overloadpacket.__name__
+    placed = list(enumerate(a.name for a in arguments))
+    written = tuple(p for p, a in zip(placed, arguments, strict=True) if a.alias_info and a.alias_info.is_write)
+    silent = tuple(p for p in placed if "batch_norm" in name and p[1].startswith("running_"))  # nothing declares these
+    return _Operator(name, str(function), tuple(a.name for a in arguments), written, silent)
+
+
+def _named(places: Sequence[tuple[int, str]], args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors given for some arguments, by place or by name, alone or in lists."""
+    given = (args[i] if i < len(args) else kwargs.get(name) for i, name in places)
+    return [tensor for value in given for tensor in flat(value)]
 
 
 def flat(value: Any) -> Iterator[Tensor]:
@@ -64,6 +76,10 @@ def _any_meta(args: Sequence[Any]) -> bool:
         elif isinstance(value, list | tuple) and any(isinstance(each, Tensor) and each.is_meta for each in value):
             return True
     return False
+
+
+def _shapes(args: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(t.shape) for t in flat(args))
 
 
 def _place(part: Tensor, whole: Tensor) -> tuple[tuple[int, int], ...] | None:
@@ -99,7 +115,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.refused: tuple[str, tuple[tuple[int, ...], ...]] | None = None
         self.reads_values_in: list[str] = []
-        self.stack: list[tuple[str, int, tuple[tuple[int, ...], ...]]] = [("", 0, ())]
+        self.stack: list[tuple[str, int]] = [("", 0)]
         self._paths = {id(module): path for path, module in inventory.modules.items()}
         self._state = {id(t): name for name, t in (*inventory.buffers.items(), *inventory.parameters.items())}
         self._index: dict[int, int] = {}  # from a tensor's identity to the value that it has now
@@ -124,12 +140,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         about, kwargs = _about(func), kwargs or {}
         if about.name in READS_VALUES:
             self._read_values(about.name, args)
-        for i in about.written:
-            if i < len(args) and isinstance(args[i], Tensor):
-                self.originals.keep(args[i])
+        written = _named(about.written, args, kwargs) if about.written else []
+        for tensor in written:
+            self.originals.keep(tensor)
+        if about.silent and not (self.meta and _any_meta(args)):
+            for tensor in _named(about.silent, args, kwargs):
+                self.originals.keep(tensor)
         result = self._compute(func, args, kwargs)
         if self.keep:
-            self._write_down(func, about, args, kwargs, result)
+            self._write_down(about, args, kwargs, result, written)
         return result
 
     def _read_values(self, name: str, args: Sequence[Any]) -> None:
@@ -179,7 +198,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return len(self.values) - 1
 
     def _write_down(
-        self, func: Any, about: _Operator, args: Sequence[Any], kwargs: dict[str, Any], result: Any
+        self, about: _Operator, args: Sequence[Any], kwargs: dict[str, Any], result: Any, written: list[Tensor]
     ) -> None:
         inputs: list[tuple[str, int]] = []
         arguments: dict[str, Any] = {}
@@ -188,19 +207,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 inputs.append((name, self.value_of(value)))
             elif isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
                 inputs.extend((name, self.value_of(each)) for each in value if each is not None)
+                if any(each is None for each in value):  # x[:, :, positions]: which axes they are of
+                    arguments[name] = tuple(None if each is None else self.value_of(each) for each in value)
             else:
                 arguments[name] = value
-        written = [args[i] for i in about.written if i < len(args) and isinstance(args[i], Tensor)]
         allocated, outputs = 0, []
         for tensor in written or flat(result):
             storage = tensor.untyped_storage()
             if storage._cdata not in self._sharing:
                 allocated += storage.nbytes()
             outputs.append(self._new_value(tensor))
-        if written and isinstance(result, Tensor) and result is not written[0]:
-            self._index[id(result)] = outputs[0]  # the twin of a real tensor that was written
-            self._held.append(result)
-        self._add(about.name, str(func), inputs, outputs, arguments, allocated)
+        for twin, output in zip(flat(result), outputs, strict=False) if written else ():
+            if id(twin) not in self._index:  # a real tensor was written, and its twin is what comes back
+                self._index[id(twin)] = output
+                self._held.append(twin)
+        self._add(about.name, about.overload, inputs, outputs, arguments, allocated)
         for tensor in written:
             self._spread(tensor)
 
@@ -229,17 +250,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         path = self._paths.get(id(module))
         if path is not None:
-            self.stack.append((path, len(self.nodes), tuple(tuple(t.shape) for t in flat(args))))
+            self.stack.append((path, len(self.nodes)))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
         if id(module) not in self._paths or len(self.stack) == 1:
             return
-        path, start, shapes = self.stack.pop()
+        path, start = self.stack.pop()
         if result is None and sys.exc_info()[0] is not None:
-            self.refused = self.refused or (path, shapes)
+            self.refused = self.refused or (path, _shapes(args))
         elif self.keep:
-            outputs = tuple(self.value_of(t) for t in flat(result))
-            self.calls.append(Call(path, shapes, outputs, start, len(self.nodes)))
+            found = (result,) if isinstance(result, Tensor) else flat(result)
+            outputs = tuple(self.value_of(t) for t in found)
+            self.calls.append(Call(path, _shapes(args), outputs, start, len(self.nodes)))
 
     @contextmanager
     def watching(self) -> Iterator[None]:

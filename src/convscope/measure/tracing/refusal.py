@@ -33,6 +33,11 @@ def refusal(
     name = type(model).__name__
     layer = f"layer {path!r} ({type(model.get_submodule(path)).__name__})" if path else f"{name}.forward"
     given = " and ".join("x".join(map(str, shape)) for shape in shapes) or "no tensor"
+    if isinstance(error, TypeError) and "required positional argument" in str(error) and not path:
+        return ValueError(
+            f"{str(error).rstrip('.')}; a network is measured with one batch of images and nothing else: "
+            "wrap it in a module whose forward gives it the rest"
+        )
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ValueError(
         f"{name} does not take images of {'x'.join(map(str, size[1:]))}: {layer} was given {given} and said: "
@@ -55,7 +60,10 @@ def _advice(model: nn.Module, size: tuple[int, ...], works: Callable[[tuple[int,
                 sides.append(side)
         if sides:
             return f"Square images that it takes: {count}x{_ranges(sides)} pixels"
-    return "No square image of up to 512 pixels was found that it takes; its forward must take one batch of images"
+    return (
+        "No square image of up to 512 pixels was found that it takes; "
+        "its forward must take one batch of images, in floats"
+    )
 
 
 def _ranges(sides: Iterable[int]) -> str:

@@ -6,13 +6,14 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from convscope.measure.tracing.graph import ModuleFacts, ParameterFacts, Trace
-from convscope.measure.tracing.guard import Originals, plain_eager, untouched
+from convscope.measure.tracing.guard import Originals, plain_eager, set_mode, untouched
 from convscope.measure.tracing.inventory import Inventory
 from convscope.measure.tracing.recorder import Recorder, ValuesNeeded, flat
 from convscope.measure.tracing.refusal import refusal
@@ -46,21 +47,33 @@ def _known(model: nn.Module, size: tuple[int, ...]) -> Inventory:
     """The inventory of a model whose shapes are all known."""
     model = getattr(model, "_orig_mod", model)  # torch.compile wraps a module
     inventory = Inventory.of(model)
+    scripted = next((p for p, m in inventory.modules.items() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        what = f"layer {scripted!r} is" if scripted else "this is"
+        raise TypeError(f"{what} a TorchScript module, which hides its layers; give the nn.Module that it was made of")
     if not inventory.lazy:
         return inventory
-    inventory = Inventory.of(copy.deepcopy(model))
+    inventory = Inventory.of(copy.deepcopy(model, _lazy_copies(inventory)))
     with untouched(nn.Identity()), plain_eager(), torch.no_grad():
         modes = [(module, module.training) for module in inventory.modules.values()]
-        _set_mode(inventory, training=False)
-        _forward(inventory, Recorder(inventory, Originals(()), meta=False, keep=False), size, torch.device("cpu"))
+        set_mode(inventory, training=False)
+        _forward(inventory, Recorder(inventory, Originals(()), meta=False, keep=False), size, _home(inventory))
         for module, training in modes:
             module.training = training
     return Inventory.of(inventory.model)
 
 
-def _set_mode(inventory: Inventory, *, training: bool) -> None:
-    for module in inventory.modules.values():
-        vars(module)["training"] = training  # not .train(): networks override it, with more than a mode in mind
+def _lazy_copies(inventory: Inventory) -> dict[int, Any]:
+    """Copies of what has no shape, by identity: ``deepcopy`` knows no way to copy such buffers, or loses their kind."""
+    copies: dict[int, Any] = {}
+    for tensor in inventory.tensors:
+        if nn.parameter.is_lazy(tensor):
+            kind: Any = type(tensor)
+            options: dict[str, Any] = {"device": tensor.device, "dtype": tensor.dtype}
+            if isinstance(tensor, nn.parameter.UninitializedParameter):
+                options["requires_grad"] = tensor.requires_grad
+            copies[id(tensor)] = kind(**options)
+    return copies
 
 
 def _images(inventory: Inventory, size: tuple[int, ...], device: torch.device) -> Tensor:
@@ -89,7 +102,7 @@ def _forward(
     except ValuesNeeded:
         raise
     except Exception as error:
-        if recorder.meta and (isinstance(error, NotImplementedError) or "meta" in str(error).lower()):
+        if recorder.meta and _shapes_are_not_enough(error):
             raise ValuesNeeded(f"{type(error).__name__} in {recorder.path or 'the network'}") from error
         raise refusal(model, size, recorder.refused, error, works=_works(inventory) if advise else None) from error
     tensors = list(flat(result))
@@ -101,19 +114,40 @@ def _forward(
     return tensors
 
 
-def _works(inventory: Inventory) -> Callable[[tuple[int, ...]], bool]:
-    """A function that tells whether the network accepts a size; values are never computed for it."""
+def _shapes_are_not_enough(error: Exception) -> bool:
+    """Whether something was raised for want of values, so that a run with values may do better."""
+    said = str(error).lower()
+    return isinstance(error, ValuesNeeded | NotImplementedError) or "meta" in said or "incompatible tensor type" in said
 
-    def accepts(size: tuple[int, ...]) -> bool:
+
+def _home(inventory: Inventory) -> torch.device:
+    """Where the weights are."""
+    return next((p.device for p in inventory.parameters.values()), torch.device("cpu"))
+
+
+def _works(inventory: Inventory) -> Callable[[tuple[int, ...]], bool]:
+    """A function that tells whether the network accepts a size; values are computed only where its way needs them."""
+
+    def runs(size: tuple[int, ...], device: torch.device) -> bool:
         with untouched(inventory) as originals, plain_eager(), torch.no_grad():
-            _set_mode(inventory, training=False)
-            recorder = Recorder(inventory, originals, meta=True, keep=False)
+            set_mode(inventory, training=False)
+            if device.type != "meta":
+                originals.keep_all()
+            recorder = Recorder(inventory, originals, meta=device.type == "meta", keep=False)
             try:
                 with recorder.watching():
-                    inventory.model(_images(inventory, size, torch.device("meta")))
-            except Exception:  # whatever it is, this size does not work
-                return False
+                    inventory.model(_images(inventory, size, device))
+            except Exception as error:
+                if recorder.meta and _shapes_are_not_enough(error):
+                    raise ValuesNeeded(str(error)) from error
+                return False  # whatever it is, this size does not work
             return True
+
+    def accepts(size: tuple[int, ...]) -> bool:
+        try:
+            return runs(size, torch.device("meta"))
+        except ValuesNeeded:
+            return runs(size, _home(inventory))
 
     return accepts
 
@@ -163,7 +197,7 @@ def trace_and_kept(model: nn.Module, input_size: Sequence[int], *, training: boo
     try:
         return _run(inventory, size, torch.device("meta"), training=training)
     except ValuesNeeded as reason:
-        device = next((p.device for p in inventory.parameters.values()), torch.device("cpu"))
+        device = _home(inventory)
         if device.type == "meta":
             raise ValueError(
                 f"{type(inventory.model).__name__} looks at values ({reason}), and on the meta device there are none; "
@@ -176,7 +210,7 @@ def _run(
     inventory: Inventory, size: tuple[int, ...], device: torch.device, *, training: bool, why: str = ""
 ) -> tuple[Trace, Kept]:
     with untouched(inventory) as originals, plain_eager():
-        _set_mode(inventory, training=False)
+        set_mode(inventory, training=False)
         recorder = Recorder(inventory, originals, meta=device.type == "meta", keep=True)
         with torch.no_grad():
             outputs = tuple(recorder.value_of(t) for t in _forward(inventory, recorder, size, device))
@@ -241,10 +275,7 @@ def _kept(inventory: Inventory, originals: Originals, size: tuple[int, ...], dev
     """Bytes by the module that ran when autograd kept them."""
     kept: Counter[str] = Counter()
     held: list[Tensor] = []
-    if device.type != "meta":
-        for buffer in inventory.buffers.values():
-            originals.keep(buffer)  # batch norms write their statistics without saying so
-    _set_mode(inventory, training=True)
+    set_mode(inventory, training=True)
     recorder = Recorder(inventory, originals, meta=device.type == "meta", keep=False)
     counted = {t.untyped_storage()._cdata for t in inventory.tensors}
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from convscope.measure import BorderEffect, LayerEquivariance, Response, ShiftConsistency
+from convscope.report.figures.contrast import contrast, rgb
 from convscope.report.figures.style import (
     BLUE,
     GRID,
@@ -31,6 +33,19 @@ SEQUENTIAL = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9ecae8", 
 WRITTEN = 11  # cells on a side up to which each has room for its number
 
 
+def _readable_on(share: float) -> str:
+    """White or dark, whichever stands out more on the colour of that share."""
+    red, green, blue, _ = SEQUENTIAL(share)
+    cell = (float(red), float(green), float(blue))
+    return max((PAPER, INK), key=lambda ink: contrast(rgb(ink), cell))
+
+
+def _ticks(k: int, step: int) -> list[int]:
+    """The shifts that were tried, every second, third ... when they are many; 0 is among them."""
+    every = step * math.ceil((2 * k // step + 1) / 9)
+    return [*range(-(k // every) * every, k + 1, every)]
+
+
 @in_style
 def shift_table(result: ShiftConsistency) -> Figure:
     """For each shift, the share of images whose class stays.
@@ -39,24 +54,25 @@ def shift_table(result: ShiftConsistency) -> Figure:
         A figure 3.9 inches wide: a table of ``2k+1`` rows (pixels down) and columns (pixels to the right).
     """
     figure, axes = canvas(WIDTH * 1.12)
-    k, shares = result.max_shift, result.agreement.numpy()
-    image = axes.imshow(shares, cmap=SEQUENTIAL, norm=Normalize(0, 1), extent=(-k - 0.5, k + 0.5, k + 0.5, -k - 0.5))
+    k, step, shares = result.max_shift, result.step, result.agreement.numpy()
+    end = k + step / 2
+    image = axes.imshow(shares, cmap=SEQUENTIAL, norm=Normalize(0, 1), extent=(-end, end, end, -end))
     if len(shares) <= WRITTEN:
         for (row, column), share in np.ndenumerate(shares):
             axes.text(
-                column - k, row - k, f"{100 * share:.0f}", ha="center", va="center_baseline",
-                color=PAPER if share > 0.5 else INK, fontsize=min(TEXT, 82 / len(shares)),
+                step * column - k, step * row - k, f"{100 * share:.0f}", ha="center", va="center_baseline",
+                color=_readable_on(share), fontsize=min(TEXT, 82 / len(shares)),
             )  # fmt: skip
     axes.spines[:].set_visible(False)
     axes.set_xlabel("moved to the right by (pixels of the input)", fontsize=TEXT)
     axes.set_ylabel("moved down by (pixels)", fontsize=TEXT)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(min(2 * k + 1, 9), integer=True))
+        axis.set_major_locator(FixedLocator(_ticks(k, step)))
     low, high = result.unchanged.interval
     border = "what leaves on one side comes in opposite" if result.mode == "circular" else "black comes in"
     axes.set_title(
         f"{100 * result.unchanged.value:.1f} % of {plural(result.unchanged.total, 'image')} keep their class\n"
-        f"through all shifts ({100 * low:.1f} to {100 * high:.1f} %);\n{border}",
+        f"through all {plural(shares.size - 1, 'shift')} ({100 * low:.1f} to {100 * high:.1f} %);\n{border}",
         fontsize=SMALL + 0.5, color=INK, loc="left",
     )  # fmt: skip
     bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.02, fraction=0.05)
@@ -97,9 +113,9 @@ def responses(rows: Sequence[Response]) -> Figure:
         )  # fmt: skip
         figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=SMALL + 0.5, labelcolor=INK)
     _rows(axes, [row.label for row in rows])
-    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlim(-0.04, 1.04)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-    axes.set_xlabel("share of images (%)", fontsize=TEXT)
+    axes.set_xlabel(f"share of {plural(rows[0].unchanged.total, 'image')} (%)", fontsize=TEXT)
     return figure
 
 
@@ -110,13 +126,14 @@ def equivariance(rows: Sequence[LayerEquivariance]) -> Figure:
     Returns:
         A figure 3.9 inches wide, the first layer at the top; whiskers are Student's 95 % intervals.
     """
-    figure, axes = canvas(0.8 + 0.24 * len(rows))
+    figure, axes = canvas(0.95 + 0.24 * len(rows))
     for place, row in enumerate(rows):
         axes.barh(place, row.error.value, height=0.62, color=BLUE, alpha=0.85)
         axes.plot(row.error.interval, (place, place), color=INK, linewidth=1.2)
     _rows(axes, [shorten(row.layer, 20) for row in rows])
     axes.set_xlim(left=0)
-    axes.set_xlabel("what moving leaves over (share of output)", fontsize=TEXT)
+    counted = plural(rows[0].error.total, "image")
+    axes.set_xlabel(f"what moving leaves over\n(share of output; mean of {counted})", fontsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return figure
 

@@ -64,6 +64,7 @@ def _stacked(figure: Figure, rows: Sequence[Pixels], labels: Sequence[tuple[str,
         axes = figure.add_subplot(grid[place])
         bare(axes)
         axes.imshow(row, interpolation="none")
+        axes.set_anchor("W")  # where its label is measured from; in the middle, the layout gives it too little room
         for text, rise, size, color, align in ((name, 1, SMALL, INK, "bottom"), (under, -1, SMALL - 1, MUTED, "top")):
             axes.annotate(
                 text, (0, 0.5), xycoords="axes fraction", xytext=(-6, rise), textcoords="offset points", ha="right",
@@ -117,7 +118,10 @@ def _strip(values: Tensor) -> Pixels:
     wide = CHANNELS * (SIDE + round(0.08 * SIDE))
     places = torch.arange(wide) * len(values) // wide
     strip = np.zeros((SIDE, wide, 4), np.uint8)  # transparent above and below
-    strip[SIDE // 4 : -SIDE // 4] = np.round(255 * INKS(values[places].numpy()))
+    band = np.round(255 * INKS(values[places].numpy()))
+    inner = strip[SIDE // 4 : -(SIDE // 4)]
+    inner[:] = band
+    inner[[0, -1]] = inner[:, [0, -1]] = (*OUTSIDE, 255)  # the smallest value is white, and so is the paper
     return strip
 
 

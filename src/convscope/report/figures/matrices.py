@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ COUNTED = 20  # classes up to which every cell shows its count
 LABELLED = 20  # labels that fit on a side
 ROOMY = 12  # classes up to which a figure of the usual width has room for counts
 SCORED = 30  # classes that fit under each other
+CROWDED = 100  # classes above which a cell is smaller than a dot; then only those most confused are shown
 
 GAMMA = 0.6  # rare mistakes would be invisible on a linear scale; the bar shows the same scale
 
@@ -39,11 +41,33 @@ def _opacity(share: float) -> float:
     return float(share**GAMMA)
 
 
-def _label_classes(axes: Axes, evaluation: Evaluation) -> None:
+def most_confused(counts: np.ndarray, most: int = COUNTED) -> list[int]:
+    """The classes in the most frequent mistakes, in their own order.
+
+    Args:
+        counts: ``(K, K)``; row is what an image is, column is what it was called.
+        most: How many.
+
+    Example:
+        >>> most_confused(np.array([[5, 0, 0, 1], [0, 5, 3, 0], [0, 2, 5, 0], [0, 0, 0, 5]]), 2)
+        [1, 2]
+    """
+    wrong = counts * ~np.eye(len(counts), dtype=bool)
+    chosen: dict[int, None] = {}
+    for place in np.argsort(-wrong, axis=None, kind="stable"):
+        if len(chosen) >= most or not wrong.flat[place]:
+            break
+        chosen |= dict.fromkeys(divmod(int(place), len(counts)))
+    rest = (i for i in range(len(counts)) if i not in chosen)  # without mistakes there is something to see all the same
+    return sorted([*chosen, *rest][:most])
+
+
+def _label_classes(axes: Axes, classes: Sequence[str], chosen: Sequence[int]) -> None:
     """Names on both sides; every second, third ... when they are many."""
-    count = len(evaluation.classes)
+    count = len(chosen)
     places = range(0, count, math.ceil(count / LABELLED))
-    names = drawn_names(evaluation.classes)
+    every = drawn_names(classes)
+    names = [every[i] for i in chosen]
     shown = [names[i][0] for i in places]
     if max(map(len, shown)) > 3:
         slope, side = (45, "top") if count <= LABELLED else (90, "center")
@@ -106,13 +130,17 @@ def confusion(evaluation: Evaluation) -> Figure:
     """What images are (rows) against what they were called (columns).
 
     Colours are shares of a row, so that rare classes count as much as frequent ones: blue where both agree,
-    vermilion for mistakes. Up to 20 classes each cell shows its number of images.
+    vermilion for mistakes. Up to 20 classes each cell shows its number of images. Of more than 100 classes the 20 in
+    the most frequent mistakes are shown, their shares still being of all images of the row.
 
     Returns:
-        A figure 3.9 inches wide, or 6.4 between 13 and 20 classes.
+        A figure 3.9 inches wide, or 6.4 where there are 13 to 20 classes to show.
     """
     counts = evaluation.confusion.numpy()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    total = len(counts)
+    chosen = list(range(total)) if total <= CROWDED else most_confused(counts)
+    counts, shares = (values[np.ix_(chosen, chosen)] for values in (counts, shares))
     side = WIDTH if not ROOMY < len(counts) <= COUNTED else 6.4
     figure, axes = canvas(side * 1.06, side)
     if len(counts) <= COUNTED:
@@ -123,8 +151,11 @@ def confusion(evaluation: Evaluation) -> Figure:
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(GRID)
     axes.tick_params(length=0 if len(counts) <= LABELLED else 3)
-    _label_classes(axes, evaluation)
-    axes.set_xlabel("what the network said", fontsize=TEXT)
+    _label_classes(axes, evaluation.classes, chosen)
+    some = (
+        "" if len(chosen) == total else f"\n({len(chosen)} of {total:,} classes: those in the most frequent mistakes)"
+    )
+    axes.set_xlabel(f"what the network said{some}", fontsize=TEXT)
     axes.set_ylabel("what the image is", fontsize=TEXT)
     _draw_scale(figure, axes)
     return figure
@@ -155,11 +186,11 @@ def per_class(evaluation: Evaluation) -> Figure:
     for label, (i, _) in zip(axes.get_yticklabels(), scores, strict=True):
         mean(label, names[i][1])
     lowest = min(0.9, math.floor(10 * min(precision + recall)) / 10)
-    axes.set(xlim=(lowest - 0.01, 1.015), ylim=(len(scores) - 0.5, -0.5))
+    axes.set(xlim=(1 - 1.04 * (1 - lowest), 1 + 0.04 * (1 - lowest)), ylim=(len(scores) - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axes.set_xlabel(
-        "share of images (%)" + (f"; the axis begins at {100 * lowest:.0f} %" if lowest else ""), fontsize=TEXT
+        "share of images (%)" + (f"\n(the axis begins at {100 * lowest:.0f} %)" if lowest else ""), fontsize=TEXT
     )
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from convscope.measure import Calibration, wilson
 from convscope.report.figures.style import BLUE, GRID, INK, MUTED, SMALL, TEXT, VERMILION, canvas, in_style
+from convscope.report.wording import plural
 
 
 @in_style
@@ -39,7 +40,7 @@ def reliability(calibration: Calibration) -> Figure:
     )  # fmt: skip
     lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     lower.yaxis.set_major_locator(MaxNLocator(3))
-    lower.set_ylabel("images (%)", fontsize=TEXT)
+    lower.set_ylabel(f"share of\n{plural(calibration.total, 'image')} (%)", fontsize=SMALL)
     lower.set_xlabel("confidence: probability of the class it named (%)", fontsize=TEXT)
     return figure
 
