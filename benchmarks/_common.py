@@ -33,7 +33,7 @@ def machine(*packages: str) -> dict[str, Any]:
     import torch
 
     from convscope import __version__
-    from convscope.train.plan import cpu_name
+    from convscope.train.probe import cpu_name
 
     return {
         "date": datetime.now(UTC).date().isoformat(),

@@ -36,7 +36,7 @@ def main() -> None:
     accuracies, seconds = [], []
     for seed in range(asked.seeds):
         config = dataclasses.replace(
-            recipe(asked.recipe), seed=seed, execution=ExecutionConfig(device="cpu", threads=asked.threads)
+            recipe(asked.recipe).config, seed=seed, execution=ExecutionConfig(device="cpu", threads=asked.threads)
         )
         torch.manual_seed(seed)
         model = models.create("lenet")
@@ -49,7 +49,7 @@ def main() -> None:
             print(f"seed {seed}: test accuracy {accuracies[-1]:.4f} in {seconds[-1]:.1f} s", flush=True)
     result = {
         "recipe": asked.recipe,
-        "settings": json.loads(json.dumps(recipe(asked.recipe).to_dict())),
+        "settings": json.loads(json.dumps(recipe(asked.recipe).config.to_dict())),
         "accuracy_mean": statistics.mean(accuracies),
         "accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "accuracies": accuracies,

@@ -1,5 +1,11 @@
 """What every test shares."""
 
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: threads that wait for each other give the core away
+
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -11,3 +17,13 @@ settings.load_profile("checks")
 
 # Tensors in tests are tiny: two threads that wait for each other are slower than one.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _the_process_as_it_was() -> Iterator[None]:
+    """A training sets up its process: threads, and denormals that count as zero. The next test starts afresh."""
+    yield
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
+    if torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(False)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,9 +22,10 @@ from convscope.train import (
     TrainConfig,
     Trainer,
 )
+from convscope.train.checkpoint import CheckpointStore
 
 CONFIG = TrainConfig(epochs=4, batch_size=32, execution=ExecutionConfig(log_interval=3))
-TIMES = {"train_seconds", "test_seconds", "images_per_second", "seconds", "peak_memory_bytes"}
+BY_THE_CLOCK = ("seconds", "per_second", "share", "bytes")
 
 
 def build() -> nn.Module:
@@ -34,7 +36,7 @@ def build() -> nn.Module:
 
 
 def numbers(run: Run) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.to_dict().items() if k not in TIMES} for row in run.history.rows]
+    return [{k: v for k, v in row.to_dict().items() if not k.endswith(BY_THE_CLOCK)} for row in run.history.rows]
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 8, 19])
@@ -87,18 +89,23 @@ def test_what_cannot_go_on_says_so(tmp_path, dataset):
     other = Dataset("stripes", dataset.train, dataset.train, dataset.mean, dataset.std)
     whole = run.history.rows
     run.rewrite_history(History(whole[:3]))
-    with pytest.raises(RunError, match="was trained on other images than 'stripes' holds now"):
+    with pytest.raises(
+        RunError, match=r"--force goes on all the same:\n  data test images: 90 then, 240 now\n  the im"
+    ):
         Trainer.resume(run.path, build(), other)
     with pytest.raises(RunError, match=r"metrics\.jsonl has 3 rows and the checkpoint counts on 15: the file was cut"):
         Trainer.resume(run.path, build(), dataset)
     run.rewrite_history(History(whole[:-1]))
-    checkpoint = run.path / "checkpoint" / "trainer.pt"
-    content = checkpoint.read_bytes()
-    checkpoint.write_bytes(content[: len(content) // 2])
-    with pytest.raises(RunError, match=r"trainer\.pt is damaged or no checkpoint of convscope, and was not opened"):
+    checkpoints = sorted((run.path / "checkpoint").glob("step-*.pt"))
+    assert len(checkpoints) == 2
+    for checkpoint in checkpoints:
+        content = checkpoint.read_bytes()
+        checkpoint.write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match=r"0032\.pt is damaged: it does not .*0024\.pt is damaged: .*start a new one"):
         Trainer.resume(run.path, build(), dataset)
-    checkpoint.unlink()
-    with pytest.raises(RunError, match=r"trainer\.pt is missing: this run cannot go on"):
+    for checkpoint in checkpoints:
+        checkpoint.unlink()
+    with pytest.raises(RunError, match=r"checkpoint holds no checkpoint: this run cannot go on; start a new one"):
         Trainer.resume(run.path, build(), dataset)
 
 
@@ -107,10 +114,14 @@ class Bomb:
         return (print, ("this code must never run",))
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, dataset, capsys):
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, dataset, capsys, monkeypatch):
     run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
     run.rewrite_history(History(()))
-    torch.save({"model": Bomb()}, run.path / "checkpoint" / "trainer.pt")
+    for file in (run.path / "checkpoint").glob("step-*.pt"):
+        file.unlink()
+    store = CheckpointStore(run.path / "checkpoint")
+    monkeypatch.setattr("convscope.train.checkpoint.fields", lambda _: [SimpleNamespace(name="model")])
+    store.save(SimpleNamespace(step=9, model=Bomb()))  # whole, sealed, and still not to be trusted
     with pytest.raises(RunError, match="was not opened"):
         Trainer.resume(run.path, build(), dataset)
     assert "never run" not in capsys.readouterr().out
@@ -174,9 +185,20 @@ def test_a_patient_run_resumed_after_its_last_epoch_does_not_train_another(tmp_p
     run = Run.open(tmp_path / "run")
     epochs = run.history.of("epoch")
     run.rewrite_history(History(run.history.rows[:-1]))
-    (run.path / "model.safetensors").unlink()
     heard = []
     Trainer.resume(run.path, build(), dataset, listeners=[heard.append])
     assert run.history.of("epoch") == epochs
     assert heard[-1] == Finished("patience")
     run.load_weights(build())
+
+
+def test_another_network_does_not_go_on_even_by_force_and_the_run_is_as_it_was(tmp_path, dataset):
+    run = Trainer(CONFIG).fit(build(), dataset, out=tmp_path / "run")
+    run.rewrite_history(History(run.history.rows[:-1] * 2))
+    before = (run.path / "config.json").read_bytes()
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3, bias=False))
+    with pytest.raises(RunError, match=r"was begun with other words; .*\n  model parameters: 195 then, 192 now"):
+        Trainer.resume(run.path, other, dataset)
+    with pytest.raises(RunError, match=r"the checkpoint in .*run is not of this network: Error"):
+        Trainer.resume(run.path, other, dataset, force=True)
+    assert (run.path / "config.json").read_bytes() == before

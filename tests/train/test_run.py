@@ -11,7 +11,8 @@ from torch import nn
 
 from convscope.errors import RunError
 from convscope.files import replacing, write_json
-from convscope.train import Run, TrainConfig, Trainer
+from convscope.train import Logged, Run, TrainConfig, Trainer
+from convscope.train.folder import locked
 
 
 @pytest.fixture
@@ -109,6 +110,127 @@ def test_a_last_line_cut_off_is_left_out_and_a_damaged_middle_is_named(run):
     path.write_bytes(b"\xff\xfe" + whole.encode())
     with pytest.raises(RunError, match=r"metrics\.jsonl is damaged: 'utf-8' codec"):
         run.history  # noqa: B018
+
+
+def test_a_history_torn_at_any_byte_of_its_last_line_has_all_rows_before_it(run):
+    path = run.path / "metrics.jsonl"
+    whole, rows = path.read_bytes(), run.history.rows
+    start = whole[:-1].rindex(b"\n") + 1
+    for cut in range(start, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        assert run.history.rows == rows[:-1], cut
+    path.write_bytes(whole[:-1])  # only the line break is missing
+    assert run.history.rows == rows
+    path.write_bytes(whole[:start] + bytes(40))  # what a power cut leaves on some file systems
+    assert run.history.rows == rows[:-1]
+
+
+def test_every_row_is_in_the_file_as_soon_as_it_is_told(tmp_path, model, dataset):
+    seen = []
+
+    def look(event: object) -> None:
+        if isinstance(event, Logged):
+            lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+            seen.append(json.loads(lines[-1]) == event.row.to_dict())
+
+    Trainer(TrainConfig(epochs=2, batch_size=120), listeners=[look]).fit(model, dataset, out=tmp_path / "run")
+    assert seen == [True] * 3
+
+
+def test_a_history_that_cannot_reach_the_disk_is_named(run):
+    run.settle_history()
+    (run.path / "metrics.jsonl").unlink()
+    with pytest.raises(RunError, match=r"could not write .*metrics\.jsonl: No such file"):
+        run.settle_history()
+
+
+def weights_of(number: int, model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: torch.full_like(value, number) for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(None, (1, 2, 3, 12)), (2, (3, 12)), (1, (12,)), (0, ())])
+def test_the_weights_of_the_newest_epochs_are_kept(run, model, keep, kept):
+    for epoch in (1, 2, 3, 12):
+        run.save_epoch_weights(epoch, weights_of(epoch, model), keep=keep)
+    assert run.saved_epochs == kept
+    for epoch in kept:
+        run.load_weights(model, epoch=epoch)
+        assert all((value == epoch).all() for value in model.state_dict().values())
+        assert (run.path / "weights" / f"epoch-{epoch:04d}.safetensors").is_file()
+    if keep == 0:
+        assert not (run.path / "weights").exists()
+
+
+def test_an_epoch_that_is_saved_again_replaces_what_came_after_it(run, model):
+    for epoch in (1, 2, 3):
+        run.save_epoch_weights(epoch, weights_of(epoch, model), keep=None)
+    run.save_epoch_weights(2, weights_of(9, model), keep=None)
+    assert run.saved_epochs == (1, 2)
+    run.load_weights(model, epoch=2)
+    assert all((value == 9).all() for value in model.state_dict().values())
+
+
+def test_an_epoch_without_weights_of_its_own_says_which_have_some(run, model):
+    with pytest.raises(RunError, match=r"epoch-0007\.safetensors is missing: .*: none; train with --keep all or a num"):
+        run.load_weights(model, epoch=7)
+    for epoch in (2, 3):
+        run.save_epoch_weights(epoch, model.state_dict(), keep=None)
+    with pytest.raises(RunError, match=r"epoch-0007\.safetensors is missing: epochs with their own weights: 2, 3"):
+        run.load_weights(model, epoch=7)
+
+
+def test_the_weights_of_an_epoch_tell_what_they_are_of(run, model):
+    run.save_weights(model.state_dict())
+    run.save_epoch_weights(1, model.state_dict(), keep=None)
+    assert (run.path / "weights/epoch-0001.safetensors").read_bytes() == (run.path / "model.safetensors").read_bytes()
+
+
+def test_replacing_a_run_leaves_nothing_of_it_and_everything_else(run, model, dataset):
+    run.save_epoch_weights(7, model.state_dict(), keep=None)
+    (run.path / "checkpoint" / "step-000000999.pt").write_bytes(b"of an abandoned run")
+    (run.path / "checkpoint" / "trainer.pt").write_bytes(b"of an earlier version")
+    (run.path / "notes.txt").write_text("mine")
+    Trainer(TrainConfig(epochs=1)).fit(model, dataset, out=run.path, overwrite=True)
+    assert run.saved_epochs == ()
+    assert (run.path / "notes.txt").read_text() == "mine"
+    names = {entry.name for entry in (run.path / "checkpoint").iterdir()}
+    assert not names & {"step-000000999.pt", "trainer.pt"}
+
+
+def test_what_a_killed_process_left_half_written_is_swept_by_the_next(run):
+    (run.path / "weights").mkdir()
+    litter = [
+        run.path / ".model.safetensors.123.part",
+        run.path / ".config.json.7.part",
+        run.path / "checkpoint" / ".step-000000009.pt.123.part",
+        run.path / "weights" / ".epoch-0001.safetensors.5.part",
+    ]
+    report = run.path / ".report.html.9.part"  # perhaps being written by another process at this moment
+    for file in (*litter, report):
+        file.write_bytes(b"half")
+    with locked(run.path):
+        assert not any(file.exists() for file in litter)
+        assert report.exists()
+
+
+def test_a_folder_of_a_run_that_was_killed_before_it_began_is_free(tmp_path, model, dataset):
+    path = tmp_path / "run"
+    (path / "checkpoint").mkdir(parents=True)
+    for name in ("checkpoint/lock", "metrics.jsonl", ".config.json.9.part"):
+        (path / name).write_bytes(b"")
+    Trainer(TrainConfig(epochs=1)).fit(model, dataset, out=path)
+    assert not (path / ".config.json.9.part").exists()
+    (path / "config.json").unlink()
+    with pytest.raises(RunError, match="holds files that are no run, and they are not overwritten"):
+        Trainer(TrainConfig(epochs=1)).fit(model, dataset, out=path, overwrite=True)
+
+
+def test_new_words_replace_the_old_ones_in_the_same_folder(run):
+    settings = {**run.config["train"], "epochs": 77}
+    changed = run.reconfigured({**run.config, "train": settings})
+    assert changed.train_config.epochs == 77
+    assert Run.open(run.path).train_config.epochs == 77
+    assert run.train_config.epochs == 1
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):

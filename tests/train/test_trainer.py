@@ -22,6 +22,7 @@ from convscope.train import (
     Started,
     TrainConfig,
     Trainer,
+    World,
 )
 from convscope.train.folder import locked, next_free
 from convscope.train.watch import LossWatch
@@ -107,7 +108,7 @@ def test_validation_images_are_never_learned_from_and_choose_the_kept_weights(tm
         evaluate(model, dataset.test, fresh.preprocess).accuracy == fresh.history.of("end")[0].values["test_accuracy"]
     )
     first_best = next(r for r in epochs if r.values["val_accuracy"] == best.values["val_accuracy"])
-    saved = torch.load(run.path / "checkpoint" / "trainer.pt", weights_only=True)
+    saved = torch.load(max((run.path / "checkpoint").glob("step-*.pt")), weights_only=True)
     assert saved["best"] == {"score": best.values["val_accuracy"], "epoch": first_best.epoch}
 
 
@@ -260,7 +261,7 @@ def test_without_accuracy_the_loss_chooses(tmp_path, dataset):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     run = Trainer(config, objective=OnlyLoss()).fit(net, dataset, out=tmp_path / "run")
     losses = [row.values["val_loss"] for row in run.history.of("epoch")]
-    saved = torch.load(run.path / "checkpoint" / "trainer.pt", weights_only=True)
+    saved = torch.load(max((run.path / "checkpoint").glob("step-*.pt")), weights_only=True)
     assert saved["best"] == {"score": -min(losses), "epoch": losses.index(min(losses)) + 1}
 
 
@@ -278,7 +279,7 @@ def test_two_runs_never_share_a_folder(tmp_path, model, dataset):
 def test_the_first_bad_loss_is_named_however_late_it_is_looked_at(tmp_path, dataset, monkeypatch):
     """As on an accelerator, where losses are read with the logging and not before."""
 
-    def late(every: int) -> LossWatch:
+    def late(every: int, world: World) -> LossWatch:
         return LossWatch(50)
 
     monkeypatch.setattr("convscope.train.loop.LossWatch", late)
@@ -295,7 +296,7 @@ def test_the_first_bad_loss_is_named_however_late_it_is_looked_at(tmp_path, data
 def test_a_batch_of_one_before_a_batch_norm_is_refused(tmp_path, dataset):
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3))
     config = TrainConfig(batch_size=239)
-    with pytest.raises(ValueError, match=r"--batch-size 239 leaves one image alone .* try --batch-size 238"):
+    with pytest.raises(ValueError, match=r"--batch-size 239 leaves 1 image in .* try --batch-size 238"):
         Trainer(config).fit(net, dataset, out=tmp_path / "run")
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convscope.naming import duration
-from convscope.train import Event, Finished, Listener, Logged, Row, Started, Stepped
+from convscope.train import Event, Finished, Listener, Logged, Noted, Row, Started, Stepped
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 EPOCHS_SHOWN = 10
@@ -49,9 +49,14 @@ def sparkline(values: Sequence[float], *, width: int = 24) -> str:
     return "".join(BLOCKS[round((v - low) / span * (len(BLOCKS) - 1)) if span else 0] for v in means)
 
 
-def _held(values: Mapping[str, float]) -> str:
-    """The split that an epoch was measured on, from the names of its numbers."""
-    return "val" if "val_loss" in values else "test"
+def _held(rows: Sequence[Row]) -> str:
+    """The split that epochs are measured on, from the names of their numbers."""
+    return "val" if any("val_loss" in row.values for row in rows) else "test"
+
+
+def _number(values: Mapping[str, float], name: str, form: str) -> str:
+    """A number as text; a dash where it was not measured."""
+    return format(values[name], form) if name in values else "-"
 
 
 class Lines:
@@ -68,12 +73,15 @@ class Lines:
             self._print(f"{event.title}, on {event.plan}, into {event.folder}")
             if event.step:
                 self._print(f"going on after step {event.step}")
+        elif isinstance(event, Noted):
+            self._print(event.text)
         elif isinstance(event, Logged) and event.row.kind == "epoch":
-            values, split = event.row.values, _held(event.row.values)
+            values, split = event.row.values, _held([event.row])
             self._print(
                 f"epoch {event.row.epoch}/{self._epochs}  "
                 f"train loss {values['train_loss']:.4f} accuracy {values.get('train_accuracy', 0):.4f}  "
-                f"{split} loss {values[f'{split}_loss']:.4f} accuracy {values.get(f'{split}_accuracy', 0):.4f}  "
+                f"{split} loss {_number(values, f'{split}_loss', '.4f')} "
+                f"accuracy {_number(values, f'{split}_accuracy', '.4f')}  "
                 f"lr {values['lr']:.2g}  {values['images_per_second']:,.0f} images/s  {duration(values['seconds'])}"
             )
 
@@ -90,6 +98,7 @@ class Screen:
         self._logged: list[Row] = []  # every one
         self._step = self._first_step = 0
         self._began = time.perf_counter()
+        self._notes: list[str] = []
         self._finished: Finished | None = None
 
     def __call__(self, event: Event) -> None:
@@ -101,6 +110,8 @@ class Screen:
             self._began = time.perf_counter()
         elif isinstance(event, Stepped):
             self._step = event.step
+        elif isinstance(event, Noted):
+            self._notes.append(event.text)
         elif isinstance(event, Logged):
             self._step = event.row.step
             self._logged.append(event.row)
@@ -114,7 +125,7 @@ class Screen:
         if self._started is None:
             return Text("preparing ...", style="dim")
         head = Text.assemble((self._started.title, "bold"), (f"  {self._started.plan}", "dim"))
-        parts: list[RenderableType] = [head]
+        parts: list[RenderableType] = [head, *(Text(note, style="yellow") for note in self._notes)]
         if self._rows:
             parts += [self._table(), self._curves()]
         if self._finished is None:
@@ -122,20 +133,20 @@ class Screen:
         return Group(*parts)
 
     def _table(self) -> Table:
-        split = _held(self._rows[-1].values)
+        split = _held(self._rows)
         table = Table(box=None, header_style="dim", padding=(0, 1))
         for title in ("epoch", "train loss", "train acc", f"{split} loss", f"{split} acc", "images/s", "time"):
             table.add_column(title, justify="right")
         best = max(row.values.get(f"{split}_accuracy", 0.0) for row in self._rows)
         for row in self._rows[-EPOCHS_SHOWN:]:
             values = row.values
-            accuracy = values.get(f"{split}_accuracy", 0.0)
+            is_best = values.get(f"{split}_accuracy") == best
             table.add_row(
                 str(row.epoch),
                 f"{values['train_loss']:.4f}",
                 f"{values.get('train_accuracy', 0.0):.2%}",
-                f"{values[f'{split}_loss']:.4f}",
-                Text(f"{accuracy:.2%}", style="bold green" if accuracy == best else ""),
+                _number(values, f"{split}_loss", ".4f"),
+                Text(_number(values, f"{split}_accuracy", ".2%"), style="bold green" if is_best else ""),
                 f"{values['images_per_second']:,.0f}",
                 duration(values["seconds"]),
             )
@@ -143,7 +154,7 @@ class Screen:
 
     def _curves(self) -> Text:
         """Every logged value as a row of blocks; losses are seen more often than the held-out images."""
-        split = _held(self._rows[-1].values)
+        split = _held(self._rows)
         line = Text(" ")
         for label, name, rows, style in (
             ("train loss", "train_loss", self._logged, "blue"),
@@ -155,7 +166,7 @@ class Screen:
         return line
 
     def _progress(self, started: Started) -> Table:
-        total = started.epochs * started.steps_per_epoch
+        total = started.steps
         seconds = time.perf_counter() - self._began
         done = self._step - self._first_step
         speed = done * started.batch_size / seconds if seconds else 0.0

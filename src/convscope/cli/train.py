@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -13,10 +16,25 @@ from rich.console import Console
 from torch import nn
 
 from convscope import data, deploy, models, report
-from convscope.cli.console import Switch, load_data, messages, parse, print_json, read_images
+from convscope.cli.console import Switch, load_data, messages, parse, print_json, progress_bar, read_images
 from convscope.cli.live import display
+from convscope.errors import ConvscopeError
 from convscope.naming import duration
-from convscope.train import Run, TrainConfig, Trainer, check_free, recipe
+from convscope.report.figures import lr_range
+from convscope.train import (
+    Listener,
+    Run,
+    TensorBoard,
+    TrainConfig,
+    Trainer,
+    World,
+    check_free,
+    join,
+    next_free,
+    recipe,
+    restarted,
+    started_by_torchrun,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +43,8 @@ class Words:
 
     model: str = "lenet"
     """Network; `convscope models` lists them."""
+    init: Path | None = None
+    """Weights to start from: a run folder, or a file of ours, torchvision's or timm's; head and stem are adapted."""
     data: str = "digits"
     """Data set, or a folder with an image folder for each class; `convscope data list` shows the names."""
     data_dir: Path | None = None
@@ -32,86 +52,168 @@ class Words:
     strict: Switch = False
     """Stop at the first unreadable image instead of leaving it out."""
     recipe: str = "default"
-    """Named settings that the flags below change: default, or textbook (the book's plain SGD)."""
+    """Settings, some with a network, that other flags change: default, textbook."""
     out: Path | None = None
     """Run folder to make; by default the next free runs/MODEL-DATA-NUMBER."""
     force: Switch = False
-    """Replace the run that --out holds."""
+    """Replace the run that --out holds; with --resume, go on although something differs."""
     resume: Path | None = None
-    """Run folder of a stopped training to go on with; takes no other flag but --data-dir and --json."""
+    """Run folder of a stopped training to go on with; flags that change how it trains need --force beside them."""
+    find_lr: Switch = False
+    """Train nothing: raise the learning rate step by step, draw what the loss does, and suggest a rate."""
+    tensorboard: Switch = False
+    """Write the curves for TensorBoard too, into tensorboard/ of the run folder."""
     json: Switch = False
     """Print the result as one JSON object."""
     settings: TrainConfig = field(default_factory=TrainConfig)
 
 
 def main(words: list[str]) -> int:
-    """Run the verb."""
-    _refuse_flags_beside_resume(words)
-    base = Words(recipe=_recipe_name(words))
-    asked = parse(words, Words, "train", default=dataclasses.replace(base, settings=recipe(base.recipe)))
-    console, began = messages(), time.perf_counter()
-    if asked.resume is not None:
-        run, model, dataset = _resume(asked, console)
-    else:
-        run, model, dataset = _start(asked, words, console)
-    page = report.write(run, model, dataset)
-    _print_result(run, page, time.perf_counter() - began, as_json=asked.json)
+    """Run the verb, in every process of the run."""
+    with join() as world:
+        try:
+            return _main(words, world)
+        except ConvscopeError:
+            if world.main:
+                raise
+            return 1  # the first process says what happened to all
+
+
+def _main(words: list[str], world: World) -> int:
+    base = _defaults(words)
+    asked, console, began = parse(words, Words, "train", default=base), messages(), time.perf_counter()
+    if started_by_torchrun() and asked.out is None and asked.resume is None:
+        raise ValueError("torchrun starts a worker that died again, which must find its run: name it with --out")
+    if restarted() and asked.out is not None and (asked.out / "config.json").exists():
+        asked = dataclasses.replace(asked, resume=asked.out)
+    with _in_turn(world):
+        model, dataset, settings = _prepare(asked, base, console)
+    if asked.find_lr and not world.main:
+        return 0  # one process is enough for it
+    if asked.find_lr:
+        return _find_lr(asked, Trainer(settings), model, dataset)
+    with ExitStack() as stack:
+        listeners: list[Listener] = [stack.enter_context(display(console))] if world.main else []
+        if asked.tensorboard and world.main:
+            listeners.append(TensorBoard())
+        if asked.resume is not None:
+            run = Trainer.resume(asked.resume, model, dataset, config=settings, force=asked.force, listeners=listeners)
+        else:
+            command = shlex.join(["convscope", "train", *words])
+            run = Trainer(settings, listeners=listeners).fit(
+                model, dataset, out=asked.out, overwrite=asked.force, command=command
+            )
+    if world.main:
+        page = report.write(run, model, dataset)
+        _print_result(run, page, time.perf_counter() - began, as_json=asked.json)
     return 0
 
 
-def _recipe_name(words: list[str]) -> str:
-    """The recipe is read first, because it sets what the other flags default to; the last one typed counts."""
-    name = "default"
-    for word, after in zip(words, [*words[1:], ""], strict=True):
-        if word == "--recipe":
-            name = after
-        elif word.startswith("--recipe="):
-            name = word.partition("=")[2]
-    return name
+# ---- before the training
 
 
-def _refuse_flags_beside_resume(words: list[str]) -> None:
-    """A run goes on with its own settings; a flag that would change them must not be swallowed."""
-    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
-    others = sorted(flags - {"--resume", "--data-dir", "--json", "-h", "--help"})
-    if "--resume" in flags and others:
-        raise ValueError(
-            f"--resume goes on with the run's own settings and takes only --data-dir and --json beside it; "
-            f"leave out {', '.join(others)}"
+def _defaults(words: list[str]) -> Words:
+    """A recipe, or the run that goes on, sets what the other flags default to; so it is read first."""
+    if resumed := _last(words, "--resume"):
+        run = Run.open(resumed)
+        source = dict(run.config["data"]["source"])
+        return Words(
+            model=run.model_name,
+            data=str(source.get("name_or_folder", run.config["data"]["name"])),
+            settings=run.train_config,
+            resume=Path(resumed),
         )
+    chosen = recipe(_last(words, "--recipe") or "default")
+    return Words(recipe=chosen.name, model=chosen.model or "lenet", settings=chosen.config)
 
 
-def _start(asked: Words, words: list[str], console: Console) -> tuple[Run, nn.Module, data.Dataset]:
-    known, settings = models.info(asked.model), asked.settings
-    if asked.out is not None:
+def _last(words: list[str], flag: str) -> str | None:
+    """What was typed after a flag; the last one counts."""
+    value = None
+    for word, after in pairwise([*words, ""]):
+        if word == flag:
+            value = after
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
+
+
+@contextmanager
+def _in_turn(world: World) -> Iterator[None]:
+    """The first process of a machine packs a folder of pictures; the others find it packed."""
+    if world.local_rank:
+        world.tell(None)
+        yield
+        return
+    yield
+    world.tell(None)
+
+
+def _prepare(asked: Words, base: Words, console: Console) -> tuple[nn.Module, data.Dataset, TrainConfig]:
+    """Read the images and make the network."""
+    if asked.resume is not None:
+        run = Run.open(asked.resume)
+        same = asked.data == base.data
+        dataset = load_data(run, data_dir=asked.data_dir) if same else _read(asked)
+        model = deploy.make_model(run) if asked.model == run.model_name else _make(asked, dataset, asked.settings)
+        return model, dataset, asked.settings
+    known = models.info(asked.model)
+    if asked.out is not None and not asked.find_lr:
         check_free(asked.out, overwrite=asked.force)  # now, and not after minutes of reading images
-    dataset = read_images(asked.data, data_dir=asked.data_dir, image_size=settings.image_size, strict=asked.strict)
-    (height, width), size = dataset.image_size, settings.image_size
+    dataset = _read(asked)
+    (height, width), size = dataset.image_size, asked.settings.image_size
     if size is None and not known.accepts(height, width):
         size = known.image_size
         console.print(f"{asked.model} sees the {height}x{width} images of {dataset.name} resized to {size}x{size}")
-    settings = dataclasses.replace(settings, image_size=size)
+    settings = dataclasses.replace(asked.settings, image_size=size)
+    model = _make(asked, dataset, settings)
+    if asked.init is not None:
+        _start_from(model, asked.init, console)
+    return model, dataset, settings
+
+
+def _read(asked: Words) -> data.Dataset:
+    return read_images(asked.data, data_dir=asked.data_dir, image_size=asked.settings.image_size, strict=asked.strict)
+
+
+def _make(asked: Words, dataset: data.Dataset, settings: TrainConfig) -> nn.Module:
     torch.manual_seed(settings.seed)
-    model = models.create(
+    return models.create(
         asked.model,
         in_channels=dataset.channels,
         num_classes=len(dataset.classes),
-        image_size=size or height,
+        image_size=settings.image_size or dataset.image_size[0],
     )
-    with display(console) as listener:
-        run = Trainer(settings, listeners=[listener]).fit(
-            model, dataset, out=asked.out, overwrite=asked.force, command=shlex.join(["convscope", "train", *words])
-        )
-    return run, model, dataset
 
 
-def _resume(asked: Words, console: Console) -> tuple[Run, nn.Module, data.Dataset]:
-    run = Run.open(asked.resume or "")
-    dataset = load_data(run, data_dir=asked.data_dir)
-    model = deploy.make_model(run)
-    with display(console) as listener:
-        run = Trainer.resume(run.path, model, dataset, listeners=[listener])
-    return run, model, dataset
+def _start_from(model: nn.Module, weights: Path, console: Console) -> None:
+    """Load weights and say what was adapted."""
+    file = weights / "model.safetensors" if weights.is_dir() else weights
+    loaded = models.load_weights(model, file, adapt_head=True, adapt_stem=True)
+    console.print(f"{len(loaded.loaded)} tensors come from {file}", soft_wrap=True)
+    for name, how in loaded.adapted.items():
+        console.print(f"  {name}: {how}", soft_wrap=True)
+
+
+def _find_lr(asked: Words, trainer: Trainer, model: nn.Module, dataset: data.Dataset) -> int:
+    """The learning-rate range test: a picture and two suggestions."""
+    folder = asked.out or next_free(Path("runs"), f"{asked.model}-{dataset.name}-find-lr")
+    picture = folder / "lr_range.png"
+    if picture.exists() and not asked.force:
+        raise ValueError(f"{picture} is there already; add --force to replace it, or choose another --out")
+    with progress_bar("raising the learning rate") as progress:
+        found = trainer.find_lr(model, dataset, progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    report.save_figure(lr_range(found, title=f"{asked.model} on {dataset.name}"), picture)
+    if asked.json:
+        print_json({**found.to_dict(), "picture": str(picture)})
+        return 0
+    print(found)
+    print(f"picture: {picture}")
+    return 0
+
+
+# ---- after it
 
 
 def _print_result(run: Run, page: Path, seconds: float, *, as_json: bool) -> None:

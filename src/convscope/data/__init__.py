@@ -10,6 +10,7 @@ from convscope.data.finding import cache_folder, get
 from convscope.data.loader import Loader, epoch_order
 from convscope.data.loading import load
 from convscope.data.preprocess import Preprocess
+from convscope.data.sampling import balanced_order
 from convscope.data.splitting import hold_out, stratified
 from convscope.data.statistics import fingerprint, mean_std
 from convscope.data.types import Dataset, ImageSet
@@ -20,6 +21,7 @@ __all__ = [
     "ImageSet",
     "Loader",
     "Preprocess",
+    "balanced_order",
     "cache_folder",
     "decode",
     "epoch_order",

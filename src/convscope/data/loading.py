@@ -24,7 +24,7 @@ def load(
     *,
     data_dir: str | Path | None = None,
     download: bool = True,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
@@ -47,8 +47,8 @@ def load(
         data_dir: Where the files of a named data set are looked for first; then in the folder named by the environment
             variable ``CONVSCOPE_DATA``, then in the cache. Refused for what has no such files.
         download: False never touches the network. Named data sets only.
-        image_size: Side in pixels to which a folder's pictures are cut; None means the median of their short sides, at
-            most 64. Folders only, as all that follow up to ``on_skip``.
+        image_size: Side in pixels, or ``(H, W)``, to which a folder's pictures are cut; None means the median of their
+            short sides, at most 64. Folders only, as all that follow up to ``on_skip``.
         channels: 1 makes a folder's pictures grey, 3 makes them colour; None means grey if every one is. A named data
             set has its own, and other ones are refused.
         test_fraction: Share of each class to hold out where the folder has no test split, in 0..1.
@@ -83,20 +83,25 @@ def load(
         info(str(name_or_folder))  # raises, with the nearest names
     if data_dir is not None:
         raise ValueError(f"{folder}: a folder of pictures is read where it is; leave out --data-dir")
-    if image_size is not None and image_size < 1:
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size and (image_size[0], image_size[1])
+    if size is not None and min(size) < 1:
         raise ValueError(f"image_size must be positive, got {image_size}")
     scan = scan_folder(folder, test_fraction=test_fraction, seed=seed)
     pack = open_or_pack(
         scan,
         cache_folder(cache_dir) / "packs",
-        image_size=image_size,
+        image_size=size,
         channels=channels,
         variant=f"{test_fraction} {seed}" if scan.split_by_seed else "",
         strict=strict,
         progress=progress,
     )
     _report([(scan.root / path, reason) for path, reason in pack.meta.skipped], scan.root, on_skip)
-    source: dict[str, Any] = {"name_or_folder": str(scan.root), "image_size": pack.meta.shape[-1]}
+    height, width = pack.meta.shape[1:]
+    source: dict[str, Any] = {
+        "name_or_folder": str(scan.root),
+        "image_size": width if height == width else [height, width],
+    }
     if channels is not None:
         source["channels"] = channels
     if scan.split_by_seed:

@@ -40,7 +40,7 @@ def open_or_pack(
     scan: FolderScan,
     packs: Path,
     *,
-    image_size: int | None,
+    image_size: tuple[int, int] | None,
     channels: int | None = None,
     variant: str = "",
     strict: bool = False,
@@ -51,7 +51,7 @@ def open_or_pack(
     Args:
         scan: The pictures.
         packs: Where packs are kept.
-        image_size: Side in pixels; None means the median short side of the pictures, at most 64.
+        image_size: ``(H, W)`` in pixels; None means the median short side of the pictures, at most 64, for both.
         channels: 1 or 3; None means 1 when every picture is grey, and 3 otherwise.
         variant: Further settings that choose among packs of the same folder.
         strict: Stop at the first picture that cannot be read, instead of leaving it out.
@@ -61,8 +61,9 @@ def open_or_pack(
         DataError: A picture is unreadable and ``strict``; a class or a split has no readable picture; no space left.
     """
 
-    def slot(size: int | None, colours: int | None) -> str:
-        return _hash(str(scan.root), str(size), str(colours), variant)
+    def slot(size: tuple[int, int] | None, colours: int | None) -> str:
+        named = size[0] if size and size[0] == size[1] else size
+        return _hash(str(scan.root), str(named), str(colours), variant)
 
     contents = _hash(str(FORMAT), repr(scan.classes), *("\0".join(split.entries) for split in (scan.train, scan.test)))
     # What was packed without naming a size or channels serves whoever names those that it has.
@@ -102,15 +103,15 @@ def open_pack(folder: Path) -> Pack | None:
         return None  # whatever else is wrong with it, it is made again
 
 
-def _fits(meta: PackMeta, image_size: int | None, channels: int | None) -> bool:
-    return image_size in (None, meta.shape[-1]) and channels in (None, meta.shape[0])
+def _fits(meta: PackMeta, image_size: tuple[int, int] | None, channels: int | None) -> bool:
+    return image_size in (None, meta.shape[1:]) and channels in (None, meta.shape[0])
 
 
 def _make(
     scan: FolderScan,
     folder: Path,
     *,
-    image_size: int | None,
+    image_size: tuple[int, int] | None,
     channels: int | None,
     strict: bool,
     progress: Callable[[int, int], None] | None,
@@ -168,7 +169,7 @@ def _map(folder: Path, split: str, count: int, meta: PackMeta) -> ImageSet:
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         pixels = torch.from_numpy(mapped)
     targets = torch.from_numpy(np.fromfile(labels, "<i8").astype(np.int64))
-    return ImageSet(pixels, targets, meta.classes)
+    return ImageSet(pixels, targets, meta.classes, mapped=True)
 
 
 def _hash(*parts: str) -> str:

@@ -63,7 +63,7 @@ def write_pack(
     scan: FolderScan,
     folder: Path,
     *,
-    image_size: int | None,
+    image_size: tuple[int, int] | None,
     channels: int | None,
     strict: bool,
     progress: Callable[[int, int], None] | None,
@@ -79,8 +79,8 @@ def write_pack(
         train, test = ([*workers.map(survey, split, CHUNK_FILES)] for split in (scan.train.files(), scan.test.files()))
         _require_images(scan, [file for file, _ in train], [file for file, _ in test])
         channels = channels or (1 if all(grey for _, (grey, _) in train + test) else 3)
-        side = image_size or min(LARGEST_DEFAULT_SIDE, median_low(short for _, (_, short) in train))
-        shape = (channels, side, side)
+        side = min(LARGEST_DEFAULT_SIDE, median_low(short for _, (_, short) in train))
+        shape = (channels, *(image_size or (side, side)))
         _require_space(folder, (len(train) + len(test)) * (math.prod(shape) + 8))
         histogram = Histogram(channels)
         kept = [

@@ -71,15 +71,17 @@ class Preprocess:
         return len(self.mean)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Turn ``(N, C, h, w)`` uint8 into ``(N, C, H, W)`` float32 on the same device.
+        """Turn ``(N, C, h, w)`` uint8, or floats in 0..255, into ``(N, C, H, W)`` float32 on the same device.
 
         Enlarging is bilinear; shrinking averages over every source pixel (antialiased), so no pixel is skipped.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != self.channels:
+        known = images.dtype == torch.uint8 or images.is_floating_point()
+        if not known or images.ndim != 4 or images.shape[1] != self.channels:
             raise ValueError(
-                f"expected uint8 images (N, {self.channels}, H, W), got {images.dtype} {tuple(images.shape)}"
+                f"expected uint8 images (N, {self.channels}, H, W) or floats in 0..255, "
+                f"got {images.dtype} {tuple(images.shape)}"
             )
-        x = images.float()
+        x = images.to(torch.float32, copy=True)  # what follows works in place
         height, width = self.image_size
         if x.shape[2:] != (height, width):  # N,C,h,w -> N,C,H,W
             shrinks = x.shape[2] > height or x.shape[3] > width

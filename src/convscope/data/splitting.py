@@ -97,4 +97,4 @@ def _take(image_set: ImageSet, index: Tensor) -> ImageSet:
             f"holding out images takes {len(index) * per_image:,} bytes in {tempfile.gettempdir()}, which cannot be "
             f"written ({error.strerror or error}); name a folder with more room in the environment variable TMPDIR"
         ) from error
-    return ImageSet(images, image_set.labels[index], image_set.classes)
+    return ImageSet(images, image_set.labels[index], image_set.classes, mapped=True)

@@ -19,6 +19,7 @@ class ImageSet:
             ends the process, so ``clone()`` what is to be changed.
         labels: ``(N,)``, int64, each in ``0 .. len(classes) - 1``.
         classes: The name of each label.
+        mapped: Whether ``images`` is a memory map of a file, which is worth reading ahead of time.
 
     Raises:
         TypeError: A tensor has another dtype.
@@ -32,6 +33,7 @@ class ImageSet:
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    mapped: bool = False
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.labels.dtype != torch.int64:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -17,8 +16,8 @@ class FlipAverage(nn.Module):
         model: Maps ``(N, C, H, W)`` to scores ``(N, K)``. It is shared and not copied.
 
     Example:
-        >>> first_pixel = nn.Flatten()
-        >>> FlipAverage(first_pixel).eval()(torch.tensor([[[[1.0, 3.0]]]]))
+        >>> import torch
+        >>> FlipAverage(nn.Flatten()).eval()(torch.tensor([[[[1.0, 3.0]]]]))
         tensor([[2., 2.]])
 
     Source:
@@ -36,6 +35,7 @@ class FlipAverage(nn.Module):
         if self.training:
             alone: Tensor = self.model(x)
             return alone
+        # Two passes and not one of 2N: as fast or faster but for single images, and it takes half of the memory.
         scores: Tensor = self.model(x)
         mirrored: Tensor = self.model(x.flip(-1))
         return (scores + mirrored) / 2  # the same bits for an image and for its mirror image

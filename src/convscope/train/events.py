@@ -62,6 +62,7 @@ class Started:
     folder: Path
     plan: str
     epochs: int
+    steps: int
     steps_per_epoch: int
     batch_size: int
     step: int = 0
@@ -84,11 +85,18 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something happened that a person should know and that does not stop the training."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """Training ended: ``reason`` is ``"done"``, ``"patience"``, ``"interrupted"`` or ``"diverged"``."""
 
     reason: Literal["done", "patience", "interrupted", "diverged"]
 
 
-Event = Started | Stepped | Logged | Finished
+Event = Started | Stepped | Logged | Noted | Finished
 Listener = Callable[[Event], None]

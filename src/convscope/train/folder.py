@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,6 +11,8 @@ from filelock import FileLock, Timeout
 from convscope.errors import RunError
 
 LOCK = Path("checkpoint") / "lock"
+WRITTEN = ("model.safetensors", "metrics.jsonl", "environment.json", "config.json")
+"""The files of a training; ``config.json`` is the last, because it makes a folder a run."""
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -68,6 +70,7 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"could not write {path / LOCK}: {error.strerror or error}") from error
     try:
+        _sweep(path)
         yield
     finally:
         lock.release()
@@ -95,14 +98,26 @@ def next_free(root: Path, name: str) -> Path:
 
 
 def _occupied(path: Path) -> bool:
-    """Whether a folder holds anything but the lock of a run that was never begun."""
-    return any(entry != path / LOCK.parent or set(entry.iterdir()) - {path / LOCK} for entry in path.iterdir())
+    """Whether a folder holds anything but what a run leaves that was killed before it began."""
+    history = path / "metrics.jsonl"
+    left = {path / LOCK.parent, path / LOCK, *path.glob(".metrics.jsonl.*.part"), *path.glob(".config.json.*.part")}
+    if history.is_file() and not history.stat().st_size:
+        left.add(history)
+    return bool({*path.iterdir(), *(path / LOCK.parent).glob("*")} - left)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a process that was killed in the middle of writing left; only the holder of the lock writes these."""
+    for pattern in (*(f".{name}.*.part" for name in WRITTEN), "checkpoint/.*.part", "weights/.*.part"):
+        for litter in path.glob(pattern):
+            with suppress(OSError):  # it is in nobody's way; a folder that cannot be written is noticed soon enough
+                litter.unlink(missing_ok=True)
 
 
 def _clear(path: Path) -> None:
     """Remove what a run consists of and nothing else; ``config.json`` goes last, so a crash leaves a run folder."""
-    for pattern in ("checkpoint/*.pt", "plots/*.png", "plots/*.svg", ".*.part", "checkpoint/.*.part"):
+    for pattern in ("checkpoint/*.pt", "weights/epoch-*.safetensors", "plots/*.png", "plots/*.svg", ".*.part"):
         for file in path.glob(pattern):
             file.unlink()
-    for name in ("report.html", "model.safetensors", "metrics.jsonl", "environment.json", "config.json"):
+    for name in ("report.html", *WRITTEN):
         (path / name).unlink(missing_ok=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+ECHO = 0.5  # seconds in which a second Ctrl-C is the first one, passed on by torchrun or a shell as well
 
 
 class StopRequest:
@@ -17,23 +20,33 @@ class StopRequest:
 
 @contextmanager
 def graceful_stop() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; a second one interrupts as usual.
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request; a second Ctrl-C interrupts as usual.
 
-    Outside the main thread, where Python delivers no signals, the request simply never comes.
+    Only a person insists: SIGTERM and SIGHUP come twice by themselves (from a process group and from its leader, or one
+    after the other), so they repeat the request, and who sends them has SIGKILL for the rest. A signal that was ignored
+    stays ignored: ``nohup`` and a shell's ``&`` mean it. Outside the main thread, where Python delivers no signals, the
+    request simply never comes.
     """
-    stop = StopRequest()
+    stop, first = StopRequest(), 0.0
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        if stop.requested:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if number == signal.SIGINT and stop.requested and now - first > ECHO:
             raise KeyboardInterrupt
-        stop.requested = True
+        if not stop.requested:
+            first, stop.requested = now, True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    asking = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows
+    before = {number: signal.getsignal(number) for number in asking}
+    heard = [number for number in asking if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, ask)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number] or signal.SIG_DFL)

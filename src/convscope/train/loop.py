@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from convscope.data import Loader
 from convscope.errors import RunError, TrainingDiverged, TrainingInterrupted
-from convscope.train.checkpoint import Checkpoint, restore_rng, rng_state
-from convscope.train.config import TrainConfig
-from convscope.train.events import Event, Finished, History, Logged, Row, Stepped
+from convscope.train.checkpoint import Checkpoint, CheckpointStore, restore_rng, rng_state
+from convscope.train.config import seconds_of
+from convscope.train.distributed import contact
+from convscope.train.events import Finished, History, Logged, Noted, Row, Stepped
+from convscope.train.finetune import frozen_body
 from convscope.train.interrupt import StopRequest
-from convscope.train.objective import Meter, Objective
+from convscope.train.meter import Meter
+from convscope.train.parts import Parts
 from convscope.train.plan import peak_memory
 from convscope.train.run import Run
 from convscope.train.schedule import factor
+from convscope.train.step import Stepper
 from convscope.train.watch import BadLoss, LossWatch, Stopwatch
 
 TICK = 0.1  # seconds between two Stepped events
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a loop works with; nothing here changes while it runs but the weights.
-
-    Args:
-        config: The settings.
-        model: On ``device`` already.
-        objective: The task.
-        optimizer: Over the model's parameters.
-        train: Training batches.
-        held: Batches to measure each epoch on.
-        test: Batches to measure the final weights on.
-        device: Where the model is.
-        emit: Hears every event.
-    """
-
-    config: TrainConfig
-    model: nn.Module
-    objective: Objective
-    optimizer: Optimizer
-    train: Loader
-    held: Loader
-    test: Loader
-    device: torch.device
-    emit: Callable[[Event], None]
-
-    @property
-    def split(self) -> Literal["val", "test"]:
-        """What the curve is measured on; said in every name that it gives."""
-        return "test" if self.held is self.test else "val"
+AGREE_EVERY = 10  # steps between two exchanges about stopping, saving and bad losses, where several processes train
 
 
 class Loop:
     """A training under way: a run folder to write, ``parts`` to work with, and a position.
 
     The position is epochs complete, batches done of the next one, and steps done in all. Everything random is either
-    a function of the seed and the position (the order of images) or saved with it (dropout), so a loop restored from
-    a checkpoint goes on exactly as the one that wrote it would have.
+    a function of the seed and the position (the order of images, augmentation) or saved with it (dropout), so a loop
+    restored from a checkpoint goes on exactly as the one that wrote it would have.
     """
 
     def __init__(self, run: Run, parts: Parts) -> None:
@@ -73,28 +43,36 @@ class Loop:
         self.epoch = self.batch = self.step = 0
         self.rows: list[Row] = []
         self.best: dict[str, float] = {}
+        self._store = CheckpointStore(run.path / "checkpoint")
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._time, self._epoch_time = Stopwatch(), Stopwatch()
-        # Looking at a loss on the CPU is free; on an accelerator it waits, so it is done with the logging.
-        self._watch = LossWatch(1 if parts.device.type == "cpu" else parts.config.execution.log_interval)
-        self._total_steps = parts.config.epochs * len(parts.train)
-        self._ticked = 0.0
+        self._total_steps = parts.total_steps
+        self._stepper = Stepper(parts, LossWatch(_look_every(parts), parts.world))
+        self._head = parts.model.get_submodule(parts.head)
+        self._saves_every = seconds_of(parts.config.saving.checkpoint_every) or math.inf
+        self._saved_at = self._ticked = time.monotonic()
 
     # ---- the position, saved and restored
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here."""
+        parts = self.parts
         return Checkpoint(
             epoch=self.epoch,
             batch=self.batch,
             step=self.step,
+            images=self.batch * parts.train.batch_size,
+            world=parts.world.size,
             seconds=self._time.seconds,
             epoch_seconds=self._epoch_time.seconds,
+            data_seconds=self._stepper.waiting.seconds,
             rows=len(self.rows),
-            model=self.parts.model.state_dict(),
-            optimizer=self.parts.optimizer.state_dict(),
-            rng=rng_state(self.parts.device),
-            meters=[self._epoch_meter.state(), self._interval_meter.state()],
+            model=parts.model.state_dict(),
+            optimizer=parts.optimizer.state_dict(),
+            average=parts.average.state() if parts.average is not None else {},
+            scaler=self._stepper.scaler.state_dict() if self._stepper.scaler is not None else {},
+            rng=parts.world.gather(rng_state(parts.device)),
+            meters=[meter.shared(parts.world).state() for meter in (self._epoch_meter, self._interval_meter)],
             best=self.best,
         )
 
@@ -104,23 +82,37 @@ class Loop:
         Raises:
             RunError: The checkpoint is of another network, or rows that it counts on are gone.
         """
+        parts = self.parts
         if len(history.rows) < saved.rows:
             raise RunError(
                 f"{self.folder.path / 'metrics.jsonl'} has {len(history.rows)} rows and the checkpoint counts on "
                 f"{saved.rows}: the file was cut; start a new run"
             )
         try:
-            self.parts.model.load_state_dict(saved.model)
-            self.parts.optimizer.load_state_dict(saved.optimizer)
-            self._epoch_meter, self._interval_meter = (Meter.of(state, self.parts.device) for state in saved.meters)
-            restore_rng(saved.rng, self.parts.device)
+            parts.model.load_state_dict(saved.model)
+            parts.optimizer.load_state_dict(saved.optimizer)
+            if parts.average is not None:
+                parts.average.restore(saved.average)
+            if self._stepper.scaler is not None:
+                self._stepper.scaler.load_state_dict(saved.scaler)
+            if parts.world.main:  # what was saved is the sum over all processes, so one of them takes it
+                self._epoch_meter, self._interval_meter = (Meter.of(state, parts.device) for state in saved.meters)
+            if parts.world.rank < len(saved.rng):
+                restore_rng(saved.rng[parts.world.rank], parts.device)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(f"the checkpoint in {self.folder.path} is not of this network: {reason}") from error
-        self.epoch, self.batch, self.step = saved.epoch, saved.batch, saved.step
+        if saved.world != parts.world.size and saved.images % parts.train.batch_size:
+            raise RunError(
+                f"the checkpoint was written in the middle of an epoch by {saved.world} processes, and the images done "
+                f"({saved.images:,}) are no whole batches for {parts.world.size}; start as many processes as then"
+            )
+        self.epoch, self.batch, self.step = saved.epoch, saved.images // parts.train.batch_size, saved.step
         self._time, self._epoch_time = Stopwatch(saved.seconds), Stopwatch(saved.epoch_seconds)
+        self._stepper.waiting = Stopwatch(saved.data_seconds)
         self.rows, self.best = list(history.rows[: saved.rows]), dict(saved.best)
-        self.folder.rewrite_history(History(tuple(self.rows)))
+        if parts.world.main:
+            self.folder.rewrite_history(History(tuple(self.rows)))
 
     # ---- the loop itself
 
@@ -132,83 +124,106 @@ class Loop:
             TrainingDiverged: A loss was NaN or infinite; the last good weights are kept.
         """
         self._time.start()
+        try:
+            with contact():
+                self._train(stop)
+        except BadLoss as bad:
+            raise self._put_back(bad) from bad
+        self.parts.emit(Finished("patience" if self.epoch < self.parts.epochs else "done"))
+
+    def _train(self, stop: StopRequest) -> None:
         if self.step == 0:
             self._save_checkpoint()
-        while self.epoch < self.parts.config.epochs and not self._out_of_patience():
+        while self.epoch < self.parts.epochs and not self._out_of_patience():
             self._train_epoch(stop)
             self._judge_epoch()
+            if self.epoch < self.parts.epochs and self._agreed(stop.requested):
+                self._interrupt()
         self._finish()
-        self.parts.emit(Finished("patience" if self.epoch < self.parts.config.epochs else "done"))
 
     def _train_epoch(self, stop: StopRequest) -> None:
+        parts = self.parts
         self._epoch_time.start()
-        self.parts.model.train()
-        for inputs, targets in self.parts.train.batches(self.epoch, start=self.batch):
-            self._train_step(inputs, targets)
-            if stop.requested:
-                self._interrupt()
-        self._stop_if_bad(self._watch.look())
+        parts.model.train()
+        with self._learning():
+            forward = parts.world.wrap(parts.model, parts.forward)
+            batches = parts.train.batches(self.epoch, start=self.batch)
+            while self.batch < (end := parts.batches_in(self.epoch)):
+                numbers = range(self.batch, min(self.batch + parts.config.optimizer.accumulate, end))
+                logs = (self.step + 1) % parts.config.execution.log_interval == 0
+                lr = self._lr(self.step)
+                norm = self._stepper.take(
+                    forward, batches, numbers, step=self.step + 1, lr=lr, meter=self._interval_meter, measured=logs
+                )
+                self.step, self.batch = self.step + 1, numbers.stop
+                if logs:
+                    self._log({"lr": lr, "grad_norm": norm})
+                self._look_around(stop)
+        self._stepper.watch.look()
         self._epoch_time.stop()
 
-    def _train_step(self, inputs: Tensor, targets: Tensor) -> None:
-        parts, lr = self.parts, self._lr(self.step)
-        for group in parts.optimizer.param_groups:
-            group["lr"] = lr
-        outcome = parts.objective.training(parts.model, inputs, targets)
-        self._stop_if_bad(self._watch.see(self.step + 1, lr, outcome.loss.detach()))
-        parts.optimizer.zero_grad()
-        outcome.loss.backward()  # type: ignore[no-untyped-call]
-        if parts.config.optimizer.clip_grad:
-            nn.utils.clip_grad_norm_(parts.model.parameters(), parts.config.optimizer.clip_grad)
-        parts.optimizer.step()
-        self._interval_meter.add(outcome)
-        self.step, self.batch = self.step + 1, self.batch + 1
-        if self.step % parts.config.execution.log_interval == 0:
-            values = {"lr": lr, **self._interval_meter.means("train_")}
-            self._epoch_meter.merge(self._interval_meter)
-            self._interval_meter = Meter()
-            self._record(Row("step", self.epoch + 1, self.step, values))
-        now = time.perf_counter()
+    def _learning(self) -> AbstractContextManager[None]:
+        """All of the network, or only its head in the first epochs of a finetuning."""
+        if self.epoch >= self.parts.config.freeze_epochs:
+            return nullcontext()
+        return frozen_body(self.parts.model, self._head)
+
+    def _look_around(self, stop: StopRequest) -> None:
+        """Between two steps: show the progress, save when it is time, stop when somebody asks for it."""
+        now, world = time.monotonic(), self.parts.world
         if now - self._ticked >= TICK:
             self._ticked = now
-            parts.emit(Stepped(self.epoch + 1, self.step))
+            self.parts.emit(Stepped(self.epoch + 1, self.step))
+        if world.size > 1 and self.step % AGREE_EVERY:
+            return
+        if self._agreed(stop.requested):
+            self._interrupt()
+        due = now - self._saved_at >= self._saves_every and self.batch < self.parts.batches_in(self.epoch)
+        if self._agreed(due and world.main):
+            self._refuse_bad()
+            self._save_checkpoint()
 
     def _judge_epoch(self) -> None:
         """Measure what an epoch has made, write its row and save."""
-        split, seconds = self.parts.split, self._epoch_time.seconds
+        parts, split, seconds = self.parts, self.parts.split, self._epoch_time.seconds
         self._epoch_meter.merge(self._interval_meter)
-        values = {"lr": self._lr(self.step - 1), **self._epoch_meter.means("train_"), "train_seconds": seconds}
-        values["images_per_second"] = self._epoch_meter.count / seconds
-
-        judging = Stopwatch()
-        judging.start()
-        values |= evaluate(self.parts.objective, self.parts.model, self.parts.held).means(f"{split}_")
-        values[f"{split}_seconds"] = judging.seconds
-        if not math.isfinite(values[f"{split}_loss"]):
-            self._stop_if_bad(BadLoss(self.step, values["lr"], values[f"{split}_loss"]))
-
+        learned = self._epoch_meter.shared(parts.world)
+        values = {"lr": self._lr(self.step - 1), **learned.means("train_"), "train_seconds": seconds}
+        values |= _speed(parts, learned.count / seconds) | {"data_seconds": self._stepper.waiting.seconds}
+        last = self.epoch + 1 == parts.epochs
+        if last or (self.epoch + 1) % parts.config.evaluate_every == 0:
+            judging = Stopwatch()
+            judging.start()
+            values |= parts.measure(parts.held).means(f"{split}_")
+            values[f"{split}_seconds"] = judging.seconds
+            if not math.isfinite(values[f"{split}_loss"]):
+                raise BadLoss(self.step, values["lr"], values[f"{split}_loss"])
         self.epoch, self.batch = self.epoch + 1, 0
-        self._epoch_meter, self._interval_meter, self._epoch_time = Meter(), Meter(), Stopwatch()
+        self._epoch_meter, self._interval_meter = Meter(), Meter()
+        self._epoch_time, self._stepper.waiting = Stopwatch(), Stopwatch()
         self._record(Row("epoch", self.epoch, self.step, {**values, "seconds": self._time.seconds}))
-        better = self._is_best(values)
-        if self.parts.config.saving.keep == "last" or better:
-            self.folder.save_weights(self.parts.model.state_dict())
+        if self._is_best(values) or parts.config.saving.keep != "best":
+            self._save_weights()
         self._save_checkpoint()
 
     def _finish(self) -> None:
         """Measure the kept weights on the test images, once, and leave the model with them, in eval mode."""
         parts = self.parts
-        if parts.config.saving.keep == "best":
+        if self.best and parts.config.saving.keep == "best":
+            parts.world.tell(None)  # nobody reads the file before it is written
             self.folder.load_weights(parts.model)
-        else:
-            self.folder.save_weights(parts.model.state_dict())
-        if parts.split == "test":
+        elif parts.average is not None:
+            parts.average.write()
+        parts.model.eval()
+        kept = dataclasses.replace(parts, average=None)  # what counts is in the model itself from here on
+        if parts.split == "test" and parts.plan.precision == "float32":
             measured = {k: v for k, v in self.rows[-1].values.items() if k in ("test_loss", "test_accuracy")}
         else:
-            measured = evaluate(parts.objective, parts.model, parts.test).means("test_")
+            measured = kept.measure(parts.test, exactly=True).means("test_")
         memory = peak_memory()
         values = {**measured, "seconds": self._time.seconds, **({"peak_memory_bytes": memory} if memory else {})}
-        parts.model.eval()
+        if parts.device.type == "cuda":
+            values["peak_device_bytes"] = torch.cuda.max_memory_allocated(parts.device)
         self._record(Row("end", self.epoch, self.step, values))
         self._save_checkpoint()
 
@@ -220,22 +235,47 @@ class Loop:
         scale = factor(
             step,
             total_steps=self._total_steps,
-            steps_per_epoch=len(parts.train),
+            steps_per_epoch=parts.steps_per_epoch,
             schedule=parts.config.schedule,
         )
         return parts.config.optimizer.lr * scale
 
+    def _agreed(self, vote: bool) -> bool:
+        """Whether any process says so; all of them hear the same answer."""
+        return vote if self.parts.world.size == 1 else bool(self.parts.world.sum(torch.tensor(float(vote))))
+
+    def _log(self, values: Mapping[str, float]) -> None:
+        means = self._interval_meter.shared(self.parts.world).means("train_")
+        self._epoch_meter.merge(self._interval_meter)
+        self._interval_meter = Meter()
+        self._record(Row("step", self.epoch + 1, self.step, {**values, **means}))
+
     def _record(self, row: Row) -> None:
         self.rows.append(row)
-        self.folder.append(row)
+        if self.parts.world.main:
+            self.folder.append(row)
         self.parts.emit(Logged(row))
 
+    def _save_weights(self) -> None:
+        """Of an epoch that is complete, or of the steps so far."""
+        if self.parts.world.main:
+            with self.parts.judged() as model:
+                self.folder.save_weights(model.state_dict())
+                if not self.batch:
+                    self.folder.save_epoch_weights(
+                        self.epoch, model.state_dict(), keep=self.parts.config.saving.epochs_kept
+                    )
+
     def _save_checkpoint(self) -> None:
-        self.checkpoint().save(self.folder.path / "checkpoint")
+        state = self.checkpoint()  # every process has a part in it
+        if self.parts.world.main:
+            self.folder.settle_history()
+            self._store.save(state)
+        self._saved_at = time.monotonic()
 
     def _is_best(self, values: Mapping[str, float]) -> bool:
         """Note the epoch if none before was better on the validation images; by loss where there is no accuracy."""
-        if self.parts.split != "val":
+        if "val_loss" not in values:
             return False
         score = values.get("val_accuracy", -values["val_loss"])
         better = not self.best or score > self.best["score"]
@@ -247,43 +287,54 @@ class Loop:
         patience = self.parts.config.saving.patience
         return bool(patience and self.best) and self.epoch - self.best["epoch"] >= patience
 
+    def _refuse_bad(self) -> None:
+        """Before anything is saved within an epoch: a loss may have been good and the step after it not."""
+        self._stepper.watch.look()
+        if not all(bool(torch.isfinite(p).all()) for p in self.parts.model.parameters()):
+            raise BadLoss(self.step, self._lr(self.step - 1), math.nan)
+
     def _interrupt(self) -> None:
         """Save everything after a finished step and say how to go on."""
-        run, model = self.folder, self.parts.model
-        self._stop_if_bad(self._watch.look())
-        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):  # the last step's doing
-            self._stop_if_bad(BadLoss(self.step, self._lr(self.step - 1), math.nan))
-        if self.parts.config.saving.keep == "last":
-            run.save_weights(model.state_dict())
+        self._refuse_bad()
+        if self.parts.config.saving.keep != "best":
+            self._save_weights()
         self._save_checkpoint()
         self.parts.emit(Finished("interrupted"))
+        path = self.folder.path
         raise TrainingInterrupted(
-            f"stopped after step {self.step:,} of {self._total_steps:,}; everything is saved in {run.path}; "
-            f"go on with: convscope train --resume {run.path}"
+            f"stopped after step {self.step:,} of {self._total_steps:,}; everything is saved in {path}; "
+            f"go on with: convscope train --resume {path}"
         )
 
-    def _stop_if_bad(self, bad: BadLoss | None) -> None:
-        """Put back the weights of the last checkpoint and say what happened, if a loss was no number."""
-        if bad is None:
-            return
-        run = self.folder
-        good = Checkpoint.load(run.path / "checkpoint")
-        self.parts.model.load_state_dict(good.model)
-        self.parts.model.eval()
-        self.parts.emit(Finished("diverged"))
+    def _put_back(self, bad: BadLoss) -> TrainingDiverged:
+        """Give the model the weights of the last checkpoint, and the words for what happened."""
+        run, parts = self.folder, self.parts
+        good = self._store.newest(lambda warning: parts.emit(Noted(warning)))
+        parts.model.load_state_dict(good.model)
+        if parts.average is not None:
+            parts.average.restore(good.average)
+            parts.average.write()
+        parts.model.eval()
+        parts.emit(Finished("diverged"))
         kept = f"the weights of epoch {good.epoch} are kept in {run.path}" if good.epoch else "no epoch was complete"
-        raise TrainingDiverged(
+        return TrainingDiverged(
             f"the loss became {bad.loss} at step {bad.step:,} (epoch {self.epoch + 1}, learning rate {bad.lr:.3g}) and "
             f"training stopped; {kept}; try a lower --lr, or --clip-grad 1"
         )
 
 
-def evaluate(objective: Objective, model: nn.Module, loader: Loader) -> Meter:
-    """Judge every image of a loader once, in eval mode and without gradients; the mode is put back."""
-    meter, was_training = Meter(), model.training
-    model.eval()
-    with torch.inference_mode():
-        for inputs, targets in loader.batches():
-            meter.add(objective.evaluation(model, inputs, targets))
-    model.train(was_training)
-    return meter
+def _look_every(parts: Parts) -> int:
+    """Looking at a loss is free on a CPU; on an accelerator it waits, so it is done with the logging."""
+    if parts.world.size > 1:
+        return AGREE_EVERY
+    return 1 if parts.device.type == "cpu" else parts.config.execution.log_interval
+
+
+def _speed(parts: Parts, images_per_second: float) -> dict[str, float]:
+    """Images, multiply-adds and the share of what the machine could do, each per second of training."""
+    speed, plan = {"images_per_second": images_per_second}, parts.plan
+    if plan.step_macs is not None:  # of the batch of one process
+        speed["macs_per_second"] = plan.step_macs * images_per_second / parts.config.batch_size
+        if plan.peak_macs_per_second:
+            speed["peak_share"] = speed["macs_per_second"] / plan.peak_macs_per_second / parts.world.size
+    return speed

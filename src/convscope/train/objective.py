@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -40,24 +40,47 @@ class Objective(Protocol):
 
 
 class Classification:
-    """Cross-entropy and accuracy for a model that maps ``(N, C, H, W)`` to scores ``(N, classes)``.
+    """Cross-entropy and accuracy for a model that maps ``(N, C, H, W)`` to scores ``(N, K)``, one for each class.
+
+    Targets are labels ``(N,)`` int64 or, where images were mixed, shares of the classes ``(N, K)`` that add up to 1;
+    an image counts as right when the heaviest class has the highest score. The loss is computed in float32 also when
+    the scores come in half precision.
+
+    Smoothing and weights shape what is learned. Evaluation leaves both out, so that its loss means the same in every
+    run: nats per image, all images alike.
 
     Args:
         label_smoothing: Share of the target spread evenly over all classes, in training only.
+        class_weights: ``(K,)``, factors on the loss of each class, in training only. The loss is divided by the number
+            of images and not, as PyTorch does, by the sum of their weights: so it stays a mean over images, and the
+            gradient of a batch is that of its parts, on one machine or several.
+
+    Raises:
+        ValueError: ``class_weights`` is no vector of finite numbers, or has negative ones, or only zeros.
 
     Source:
         Szegedy et al., "Rethinking the Inception architecture", 2016, section 7 (label smoothing).
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+        if class_weights is not None:
+            weights = class_weights.detach()
+            if weights.ndim != 1 or not (torch.isfinite(weights).all() and weights.min() >= 0 and weights.any()):
+                raise ValueError(
+                    f"expected one class weight for each class, at least 0 and not all 0, got {weights.tolist()}"
+                )
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
 
     def check(self, model: nn.Module, inputs: Tensor, classes: int) -> None:
         """Run two images through and compare the shape of what comes out.
 
         Raises:
-            ValueError: The model gives something else than ``(N, classes)`` finite numbers.
+            ValueError: The model gives something else than ``(N, classes)`` finite numbers, or there are more or fewer
+                class weights than classes.
         """
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(f"expected {classes} class weights, one for each class, got {len(self.class_weights)}")
         with torch.no_grad():
             scores = model(inputs)
         if not isinstance(scores, Tensor) or scores.shape != (len(inputs), classes):
@@ -72,55 +95,28 @@ class Classification:
             )
 
     def training(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Outcome:
-        """Smoothed cross-entropy, averaged over the batch."""
-        scores = model(inputs)
-        loss = F.cross_entropy(scores, targets, label_smoothing=self.label_smoothing)
-        return self._outcome(loss, scores, targets)
+        """Smoothed and weighted cross-entropy, averaged over the images."""
+        scores = _at_least_float32(model(inputs))
+        if self.class_weights is None:
+            loss = F.cross_entropy(scores, targets, label_smoothing=self.label_smoothing)
+        else:
+            self.class_weights = weights = self.class_weights.to(scores)  # moves once
+            loss = F.cross_entropy(scores, targets, weights, label_smoothing=self.label_smoothing, reduction="sum")
+            loss = loss / len(targets)
+        return _outcome(loss, scores, targets)
 
     def evaluation(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Outcome:
-        """Plain cross-entropy, averaged over the batch."""
-        scores = model(inputs)
-        return self._outcome(F.cross_entropy(scores, targets), scores, targets)
-
-    @staticmethod
-    def _outcome(loss: Tensor, scores: Tensor, targets: Tensor) -> Outcome:
-        detached = scores.detach()
-        correct = (detached.argmax(1) == targets).sum()
-        return Outcome(loss, {"loss": loss.detach() * len(targets), "accuracy": correct}, len(targets))
+        """Plain cross-entropy, averaged over the images."""
+        scores = _at_least_float32(model(inputs))
+        return _outcome(F.cross_entropy(scores, targets), scores, targets)
 
 
-class Meter:
-    """Sums of outcomes, kept on the device; reading them is the only wait."""
+def _at_least_float32(scores: Tensor) -> Tensor:
+    return scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: dict[str, Tensor] = {}
 
-    def add(self, outcome: Outcome) -> None:
-        """Take in one batch."""
-        self._add(outcome.images, outcome.sums)
-
-    def merge(self, other: Meter) -> None:
-        """Take in all that another meter took in."""
-        self._add(other.count, other.sums)
-
-    def state(self) -> dict[str, Any]:
-        """Plain values and tensors, for a checkpoint."""
-        return {"count": self.count, "sums": self.sums}
-
-    @classmethod
-    def of(cls, state: dict[str, Any], device: torch.device) -> Meter:
-        """The inverse of ``state``."""
-        meter = cls()
-        meter._add(state["count"], {name: value.to(device) for name, value in state["sums"].items()})
-        return meter
-
-    def means(self, prefix: str = "") -> dict[str, float]:
-        """Every sum divided by the number of images. Reading waits for the device."""
-        # One by one and not stacked: counts of images are integers, and not every device has float64 to hold them.
-        return {prefix + name: value.item() / self.count for name, value in self.sums.items()}
-
-    def _add(self, count: int, sums: dict[str, Tensor]) -> None:
-        self.count += count
-        for name, value in sums.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+def _outcome(loss: Tensor, scores: Tensor, targets: Tensor) -> Outcome:
+    """The sums of a batch; ``loss`` is the mean over its images."""
+    labels = targets.argmax(1) if targets.is_floating_point() else targets  # of (N, K) shares, the heaviest
+    correct = (scores.detach().argmax(1) == labels).sum()
+    return Outcome(loss, {"loss": loss.detach() * len(targets), "accuracy": correct}, len(targets))

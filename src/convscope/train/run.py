@@ -4,6 +4,7 @@
 ``environment.json``   where it ran: hardware, versions, plan, command
 ``metrics.jsonl``      what happened: one row per epoch and per logged step
 ``model.safetensors``  the weights
+``weights/``           the weights of single epochs, when asked for
 ``checkpoint/``        what is needed to go on
 ``report.html``, ``plots/``  what to look at
 """
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,8 @@ from torch import Tensor, nn
 
 from convscope.data import Preprocess
 from convscope.errors import RunError
-from convscope.files import read_json, replacing, write_bytes, write_json
+from convscope.files import make_folder, read_json, replacing, write_bytes, write_json
+from convscope.nn import FlipAverage
 from convscope.train.config import TrainConfig
 from convscope.train.events import History, Row
 
@@ -69,15 +72,25 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> Run:
-        """Begin a run in a folder that was claimed.
+        """Begin a run in a folder that was claimed; one that is killed meanwhile can be begun again or gone on with.
 
         Raises:
             RunError: The folder cannot be written.
         """
         run = cls(path, {"format": FORMAT, **config})
-        write_json(path / "environment.json", environment)
         write_bytes(path / "metrics.jsonl", b"")
         write_json(path / "config.json", run.config)
+        write_json(path / "environment.json", environment)
+        return run
+
+    def reconfigured(self, config: Mapping[str, Any]) -> Run:
+        """The same folder with other words in ``config.json``, whole or as it was.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        run = Run(self.path, {"format": FORMAT, **config})
+        write_json(self.path / "config.json", run.config)
         return run
 
     def _check(self) -> None:
@@ -122,6 +135,10 @@ class Run:
             return TrainConfig.from_dict(self.config["train"])
         except (TypeError, ValueError) as error:
             raise RunError(f"{self.path / 'config.json'} holds settings that this version refuses: {error}") from error
+
+    def scorer(self, model: nn.Module) -> nn.Module:
+        """The network as this run scores images: alone, or with the mirror image of each (``test_flip``)."""
+        return FlipAverage(model) if self.train_config.test_flip else model
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -169,6 +186,15 @@ class Run:
         except OSError as error:
             raise RunError(f"could not write {path}: {error.strerror or error}") from error
 
+    def settle_history(self) -> None:
+        """Wait until ``metrics.jsonl`` is on the disk: the checkpoint that is written next counts on it."""
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("r+b") as file:  # Windows flushes only what is open for writing
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"could not write {path}: {error.strerror or error}") from error
+
     def rewrite_history(self, history: History) -> None:
         """Replace ``metrics.jsonl``, whole or not at all."""
         lines = "".join(json.dumps(row.to_dict()) + "\n" for row in history.rows)
@@ -183,26 +209,50 @@ class Run:
         Raises:
             RunError: It could not be written; the previous file is whole.
         """
-        about = {"model": self.config["model"], "classes": self.classes, "input": self.config["input"]}
-        # One key: safetensors writes several in random order, and equal weights should be equal files.
-        metadata = {"convscope": json.dumps(about)}
-        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-        with replacing(self.path / "model.safetensors") as beside:
-            beside.write_bytes(save(tensors, metadata))
+        self._write_weights(self.path / "model.safetensors", state)
 
-    def load_weights(self, model: nn.Module) -> None:
-        """Read ``model.safetensors`` into a network of the same shapes. Nothing is ever unpickled.
+    def save_epoch_weights(self, epoch: int, state: Mapping[str, Tensor], *, keep: int | None) -> None:
+        """Write ``weights/epoch-0007.safetensors`` beside the last ones, and let go of all but the newest.
+
+        Files of later epochs go too: they belong to a sitting that was given up.
+
+        Args:
+            epoch: Epochs that are complete, from 1.
+            state: As for ``save_weights``.
+            keep: How many epochs to keep; None keeps all of them, 0 writes none.
+
+        Raises:
+            RunError: It could not be written; the files of other epochs are whole.
+        """
+        path = self._weights_file(epoch)
+        if keep != 0:
+            make_folder(path.parent)
+            self._write_weights(path, state)
+        newest_first = [number for number in reversed(self.saved_epochs) if number <= epoch]
+        for other in set(self.saved_epochs) - set(newest_first[:keep]):
+            self._weights_file(other).unlink(missing_ok=True)
+
+    @property
+    def saved_epochs(self) -> tuple[int, ...]:
+        """The epochs whose own weights are kept, in order."""
+        numbers = (file.stem.partition("-")[2] for file in (self.path / "weights").glob("epoch-*.safetensors"))
+        return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
+
+    def load_weights(self, model: nn.Module, *, epoch: int | None = None) -> None:
+        """Read ``model.safetensors``, or an epoch's own weights, into a network of the same shapes.
+
+        Nothing is ever unpickled.
+
+        Args:
+            model: Takes the weights; it is left as it was when they do not fit.
+            epoch: One of ``saved_epochs``; None for the weights that the run was to keep.
 
         Raises:
             RunError: The file is missing, is no safetensors file, or holds weights of another network.
         """
-        path = self.path / "model.safetensors"
+        path = self.path / "model.safetensors" if epoch is None else self._weights_file(epoch)
         if not path.is_file():
-            complete = any(row.kind == "end" for row in self.history.rows)
-            advice = (
-                "train again" if complete else f"no epoch is complete; convscope train --resume {self.path} goes on"
-            )
-            raise RunError(f"{path} is missing: {advice}")
+            raise RunError(f"{path} is missing: {self._advice(epoch)}")
         try:
             state = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
@@ -220,3 +270,23 @@ class Run:
                 f"the first is {first!r}, expected {expected.get(first, 'none')}, got {came.get(first, 'none')}"
             )
         model.load_state_dict(state)
+
+    def _weights_file(self, epoch: int) -> Path:
+        return self.path / "weights" / f"epoch-{epoch:04d}.safetensors"
+
+    def _advice(self, epoch: int | None) -> str:
+        """What to do about weights that are missing."""
+        if epoch is not None:
+            kept = ", ".join(map(str, self.saved_epochs)) or "none; train with --keep all or a number"
+            return f"epochs with their own weights: {kept}"
+        if any(row.kind == "end" for row in self.history.rows):
+            return "train again"
+        return f"no epoch is complete; convscope train --resume {self.path} goes on"
+
+    def _write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
+        about = {"model": self.config["model"], "classes": self.classes, "input": self.config["input"]}
+        # One key: safetensors writes several in random order, and equal weights should be equal files.
+        metadata = {"convscope": json.dumps(about)}
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+        with replacing(path) as beside:
+            beside.write_bytes(save(tensors, metadata))

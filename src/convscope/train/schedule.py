@@ -6,7 +6,6 @@ import math
 
 from convscope.train.config import ScheduleConfig
 
-ONE_CYCLE_RISE = 0.25  # share of the run in which the rate rises
 ONE_CYCLE_START = 0.04  # of the peak, at the first step
 
 
@@ -30,11 +29,12 @@ def factor(step: int, *, total_steps: int, steps_per_epoch: int, schedule: Sched
         >>> [round(factor(s, total_steps=4, steps_per_epoch=4, schedule=cosine), 3) for s in range(4)]
         [1.0, 0.854, 0.5, 0.146]
     """
-    if schedule.sched == "one-cycle":
-        rise = max(1, round(ONE_CYCLE_RISE * total_steps))
+    if schedule.sched in ("one-cycle", "triangle"):
+        rise = max(1, round(schedule.rise * total_steps))
         if step < rise:
             return ONE_CYCLE_START + (1 - ONE_CYCLE_START) * step / rise
-        return _cosine((step - rise) / max(1, total_steps - rise))
+        fallen = (step - rise) / max(1, total_steps - rise)
+        return _cosine(fallen) if schedule.sched == "one-cycle" else 1 - fallen
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / (warmup + 1)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from convscope.data import Dataset, ImageSet, Loader, Preprocess, fingerprint, hold_out
+from convscope.data import Dataset
 from convscope.errors import RunError
-from convscope.train.checkpoint import Checkpoint
+from convscope.train.assembly import assemble, describe, model_name
+from convscope.train.checkpoint import CheckpointStore
 from convscope.train.config import TrainConfig
-from convscope.train.events import Event, History, Listener, Started
+from convscope.train.differences import differences
+from convscope.train.distributed import ALONE, World, join
+from convscope.train.events import Event, History, Listener, Noted, Started
+from convscope.train.find_lr import LrRange, find_lr
 from convscope.train.folder import claim, locked, next_free
 from convscope.train.interrupt import graceful_stop
-from convscope.train.loop import Loop, Parts
-from convscope.train.objective import Classification, Objective
-from convscope.train.optim import build_optimizer
-from convscope.train.plan import Plan, environment, make_plan
+from convscope.train.loop import Loop
+from convscope.train.objective import Objective
+from convscope.train.plan import Plan, environment
 from convscope.train.run import Run
-
-EVALUATION_BATCH = 500  # images; nothing is kept for a gradient, so it may exceed the training batch
 
 
 class Trainer:
@@ -54,7 +54,7 @@ class Trainer:
         listeners: Iterable[Listener] = (),
     ) -> None:
         self.config = config or TrainConfig()
-        self.objective = objective or Classification(self.config.label_smoothing)
+        self.objective = objective
         self.listeners = tuple(listeners)
 
     def fit(
@@ -69,7 +69,8 @@ class Trainer:
         """Train from the first step and leave a run folder.
 
         PyTorch's global generator is seeded with ``config.seed``. The model is moved to the device, trained in place,
-        and left in eval mode with the weights that were kept.
+        and left in eval mode with the weights that were kept. Under ``torchrun`` every process calls this with the
+        same arguments, and the first of them writes.
 
         Args:
             model: Maps ``(N, C, H, W)`` to ``(N, classes)``.
@@ -83,22 +84,22 @@ class Trainer:
 
         Raises:
             ValueError: Settings, images and model do not fit each other.
-            RunError: The folder is taken or cannot be written.
+            RunError: The folder is taken or cannot be written, or another process of the run was lost.
             TrainingDiverged: A loss was NaN or infinite; the last good weights are kept.
             TrainingInterrupted: Stopped by Ctrl-C; ``resume`` goes on.
         """
-        torch.manual_seed(self.config.seed)
-        plan = make_plan(self.config.execution)
-        parts = self._parts(model, dataset, plan)
-        folder = Path(out) if out is not None else next_free(Path("runs"), f"{_model_name(model)}-{dataset.name}")
-        config = {
-            "model": _describe_model(model),
-            "data": _describe_data(dataset),
-            "input": self._preprocess(dataset).to_dict(),
-            "train": self.config.to_dict(),
-        }
-        with claim(folder, overwrite=overwrite):
-            return self._train(Loop(Run.create(folder, config, environment(plan, command=command)), parts), plan)
+        config = describe(model, dataset, self.config)
+        with join() as world:
+            torch.manual_seed(self.config.seed)
+            parts = assemble(
+                self.config, model, dataset, objective=self.objective, world=world, emit=self._voice(world)
+            )
+            folder = world.tell(self._folder(out, model, dataset) if world.main else Path())
+            with claim(folder, overwrite=overwrite) if world.main else nullcontext():
+                if world.main:
+                    Run.create(folder, config, environment(parts.plan, command=command))
+                world.tell(None)  # from here on the folder is there
+                return self._train(Loop(Run.open(folder), parts))
 
     @classmethod
     def resume(
@@ -107,87 +108,89 @@ class Trainer:
         model: nn.Module,
         dataset: Dataset,
         *,
+        config: TrainConfig | None = None,
+        force: bool = False,
         objective: Objective | None = None,
         listeners: Iterable[Listener] = (),
     ) -> Run:
-        """Go on where a run stopped, with its own settings; the result is what it would have been without the stop.
+        """Go on where a run stopped; with its own settings the result is what it would have been without the stop.
 
         Args:
             path: The run folder.
             model: The same network; its weights are replaced.
             dataset: The same images.
+            config: Other settings from here on; None keeps the run's own.
+            force: Go on although settings, images or network differ from those that the run began with.
             objective: The same task; classification unless told otherwise.
             listeners: Called with every event.
 
         Raises:
-            RunError: The run cannot go on, is complete, or was trained on other images.
+            RunError: The run cannot go on, is complete, or differs from what is given; the differences are listed.
         """
         run = Run.open(path)
-        with locked(run.path):
+        trainer = cls(config or run.train_config, objective=objective, listeners=listeners)
+        now = describe(model, dataset, trainer.config)
+        with join() as world, locked(run.path) if world.main else nullcontext():
             history = run.history
             if history.of("end"):
                 raise RunError(f"{run.path} is complete: nothing is left to train; start a new run with another --out")
-            if fingerprint(dataset) != run.config["data"]["fingerprint"]:
-                raise RunError(
-                    f"{run.path} was trained on other images than {dataset.name!r} holds now; start a new run"
-                )
-            saved = Checkpoint.load(run.path / "checkpoint")
-            trainer = cls(run.train_config, objective=objective, listeners=listeners)
-            plan = make_plan(trainer.config.execution)
-            loop = Loop(run, trainer._parts(model, dataset, plan))
-            loop.restore(saved, history)
-            run.note_sitting(environment(plan, command=None))
-            return trainer._train(loop, plan)
-
-    def _preprocess(self, dataset: Dataset) -> Preprocess:
-        return Preprocess.of(dataset, image_size=self.config.image_size, normalize=self.config.normalize)
-
-    def _parts(self, model: nn.Module, dataset: Dataset, plan: Plan) -> Parts:
-        """Everything that a loop works with, checked; nothing is written yet."""
-        config, device = self.config, torch.device(plan.device)
-        learn, held = dataset.train, dataset.test
-        if config.val_fraction:
-            learn, held = hold_out(dataset.train, config.val_fraction, config.seed)
-        if config.batch_size > len(learn):
-            raise ValueError(
-                f"--batch-size {config.batch_size} is more than the {len(learn):,} training images; "
-                f"expected 1 to {len(learn)}"
+            changed = differences(run.config, now)
+            if changed and not force:
+                listed = "".join(f"\n  {line}" for line in changed)
+                raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
+            torch.manual_seed(trainer.config.seed)
+            emit = trainer._voice(world)
+            store = CheckpointStore(run.path / "checkpoint")
+            begun = bool(history.rows) or not store.empty  # one that was killed before its first checkpoint begins anew
+            saved = store.newest(lambda warning: emit(Noted(warning))) if begun else None
+            parts = assemble(
+                trainer.config, model, dataset, objective=objective, world=world, emit=emit, resumed=_plan_of(run)
             )
-        if len(learn) % config.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
-            raise ValueError(
-                f"--batch-size {config.batch_size} leaves one image alone in the last batch of an epoch, which batch "
-                f"norm cannot normalise; try --batch-size {config.batch_size - 1}"
-            )
-        preprocess = self._preprocess(dataset)
+            world.tell(None)  # everybody has read what the first process is about to change
+            loop = Loop(run, parts)
+            if saved is not None:
+                loop.restore(saved, history)
+            if world.main and (changed or run.config["train"] != now["train"]):
+                loop.folder = run.reconfigured(now)
+            if world.main:
+                run.note_sitting({**environment(parts.plan, command=None), "changed": changed})
+            return trainer._train(loop)
 
-        def loader(images: ImageSet, batch_size: int, shuffle_seed: int | None = None) -> Loader:
-            return Loader(images, preprocess, batch_size=batch_size, device=device, shuffle_seed=shuffle_seed)
+    def find_lr(
+        self, model: nn.Module, dataset: Dataset, *, progress: Callable[[int, int], None] | None = None
+    ) -> LrRange:
+        """Train a copy of the model while the learning rate rises, and see where the loss falls; nothing is written.
 
-        test = loader(dataset.test, max(EVALUATION_BATCH, config.batch_size))
-        model.to(device)
-        model.eval()  # two images are looked at, and nothing may be learned from them
-        self.objective.check(model, preprocess(dataset.test.images[:2].to(device)), len(dataset.classes))
-        return Parts(
-            config=config,
-            model=model,
-            objective=self.objective,
-            optimizer=build_optimizer(model, config.optimizer),
-            train=loader(learn, config.batch_size, config.seed),
-            held=loader(held, max(EVALUATION_BATCH, config.batch_size)) if config.val_fraction else test,
-            test=test,
-            device=device,
-            emit=self._emit,
-        )
+        Args:
+            model: Is moved to the device, and is otherwise as before.
+            dataset: What to learn from.
+            progress: Called with steps done and steps in all.
 
-    def _train(self, loop: Loop, plan: Plan) -> Run:
-        self._emit(
+        Raises:
+            ValueError: Settings, images and model do not fit each other.
+        """
+        parts = assemble(self.config, model, dataset, objective=self.objective, world=ALONE, emit=_silent)
+        optimizer = self.config.optimizer
+        return find_lr(parts.model, parts.train, parts.objective, optimizer, way=parts.plan, progress=progress)
+
+    def _folder(self, out: Path | str | None, model: nn.Module, dataset: Dataset) -> Path:
+        return Path(out) if out is not None else next_free(Path("runs"), f"{model_name(model)}-{dataset.name}")
+
+    def _voice(self, world: World) -> Listener:
+        """One process speaks for all."""
+        return self._emit if world.main else _silent
+
+    def _train(self, loop: Loop) -> Run:
+        parts = loop.parts
+        parts.emit(
             Started(
                 title=loop.folder.title,
                 folder=loop.folder.path,
-                plan=str(plan),
-                epochs=self.config.epochs,
-                steps_per_epoch=len(loop.parts.train),
-                batch_size=self.config.batch_size,
+                plan=str(parts.plan) + (f", {parts.world.size} processes" if parts.world.size > 1 else ""),
+                epochs=parts.epochs,
+                steps=parts.total_steps,
+                steps_per_epoch=parts.steps_per_epoch,
+                batch_size=self.config.batch_size * self.config.optimizer.accumulate * parts.world.size,
                 step=loop.step,
                 history=History(tuple(loop.rows)),
             )
@@ -201,32 +204,14 @@ class Trainer:
             listener(event)
 
 
-def _model_name(model: nn.Module) -> str:
-    spec = getattr(model, "spec", None)
-    return spec.name if spec is not None else type(model).__name__.lower()
+def _silent(event: Event) -> None:
+    """Hear an event and say nothing."""
 
 
-def _describe_model(model: nn.Module) -> dict[str, Any]:
-    """How to make the network again, when it says so itself, and what it is otherwise."""
-    spec = getattr(model, "spec", None)
-    parameters = sum(p.numel() for p in model.parameters())
-    described: dict[str, Any] = {
-        "class": f"{type(model).__module__}:{type(model).__qualname__}",
-        "parameters": parameters,
-    }
-    if spec is not None:
-        described |= {"name": spec.name, "arguments": dict(spec.arguments)}
-    return described
-
-
-def _describe_data(dataset: Dataset) -> dict[str, Any]:
-    """What was learned from, how to load it again, and how to notice that it changed."""
-    return {
-        "name": dataset.name,
-        "source": dict(dataset.source),
-        "classes": list(dataset.classes),
-        "image_size": list(dataset.image_size),
-        "train_images": len(dataset.train),
-        "test_images": len(dataset.test),
-        "fingerprint": fingerprint(dataset),
-    }
+def _plan_of(run: Run) -> Plan | None:
+    """How a run executed so far; None where its environment was lost."""
+    try:
+        environment = run.environment
+        return Plan.from_dict([environment, *environment.get("resumed", [])][-1]["plan"])
+    except (RunError, KeyError, TypeError, ValueError):
+        return None

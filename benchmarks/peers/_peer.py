@@ -1,0 +1,29 @@
+"""What the scripts of this folder share: the same words in, the same line out. Runs in the peers' own environment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+
+def asked() -> argparse.Namespace:
+    """The task that ``epoch.py`` sets."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=("lenet", "resnet18"), default="lenet")
+    parser.add_argument("--size", type=int, default=28, help="side in pixels")
+    parser.add_argument("--images", type=int, default=0, help="training images; 0 is all of them")
+    parser.add_argument("--data", required=True, help="folder that holds FashionMNIST/raw")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+def timed(work: Callable[[], object], *, name: str, version: str) -> None:
+    """Do the work once and print one line of JSON, with what it returns when that is a dictionary."""
+    began = time.perf_counter()
+    more = work()
+    seconds = time.perf_counter() - began
+    print(
+        json.dumps({"name": name, "version": version, "seconds": seconds, **(more if isinstance(more, dict) else {})})
+    )

@@ -1,0 +1,44 @@
+"""One epoch of training and its evaluation with convscope, in its own environment; prints the seconds as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+
+import torch
+from _peer import asked, timed
+
+from convscope import __version__, data, models
+from convscope.train import ExecutionConfig, OptimizerConfig, TrainConfig, Trainer
+
+
+def main() -> None:
+    """Time ``Trainer.fit``, the measuring of the plan and the writing of the run folder included."""
+    words = asked()
+    torch.set_num_threads(words.threads)
+    dataset = data.load("fashion-mnist", data_dir=words.data)
+    if words.images:
+        keep = torch.arange(words.images)
+        dataset = dataclasses.replace(dataset, train=dataset.train.take(keep), test=dataset.test.take(keep))
+    config = TrainConfig(
+        epochs=1,
+        batch_size=128,
+        image_size=None if words.size == 28 else words.size,
+        optimizer=OptimizerConfig(
+            opt="sgd", lr=0.1 if words.model == "lenet" else 0.01, momentum=0.0, weight_decay=0.0
+        ),
+        execution=ExecutionConfig(threads=words.threads),
+    )
+    torch.manual_seed(0)
+    stem = "imagenet" if words.model == "resnet18" else "auto"
+    model = models.create(words.model, in_channels=1, num_classes=10, image_size=words.size, stem=stem)
+
+    def fit() -> dict[str, object]:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Trainer(config).fit(model, dataset, out=f"{folder}/run")
+            return {"plan": run.environment["plan"], "epoch": dict(run.history.of("epoch")[-1].values)}
+
+    timed(fit, name="convscope", version=__version__)
+
+
+main()

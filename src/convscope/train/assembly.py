@@ -1,0 +1,189 @@
+"""Checks that settings, images and network fit each other, and puts together what a loop works with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convscope.data import Dataset, ImageSet, Loader, Preprocess, fingerprint, hold_out
+from convscope.data.augment import Augment
+from convscope.train.average import WeightAverage
+from convscope.train.balance import class_weights
+from convscope.train.config import TrainConfig
+from convscope.train.distributed import World
+from convscope.train.events import Event
+from convscope.train.finetune import head_of
+from convscope.train.objective import Classification, Objective
+from convscope.train.optim import build_optimizer
+from convscope.train.parts import Parts
+from convscope.train.plan import Plan, choose_plan, find_device
+
+EVALUATION_BATCH = 500  # images; nothing is kept for a gradient, so it may exceed the training batch
+
+
+def assemble(
+    config: TrainConfig,
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    objective: Objective | None,
+    world: World,
+    emit: Callable[[Event], None],
+    resumed: Plan | None = None,
+) -> Parts:
+    """Everything that a loop works with, checked; nothing is written yet.
+
+    Args:
+        config: The settings.
+        model: Is moved to the device.
+        dataset: What to learn from and to be judged by.
+        objective: The task; None is classification with the config's smoothing and class weights.
+        world: The processes that train together.
+        emit: Hears every event.
+        resumed: How the run executed so far; it goes on in the same way.
+
+    Raises:
+        ValueError: Settings, images and model do not fit each other.
+    """
+    device = _device_of(config, world)
+    learn, held = dataset.train, dataset.test
+    if config.val_fraction:
+        learn, held = hold_out(dataset.train, config.val_fraction, config.seed)
+    _check_batches(config, model, len(learn), world)
+    preprocess = preprocess_for(dataset, config)
+    if objective is None:
+        weights = class_weights(learn.counts()).to(device) if config.class_weights != "none" else None
+        objective = Classification(config.label_smoothing, weights)
+
+    def judging(images: ImageSet) -> Loader:
+        batch_size = max(EVALUATION_BATCH, config.batch_size) * world.size
+        return Loader(images, preprocess, batch_size=batch_size, device=device, share=world.share)
+
+    train = Loader(
+        learn,
+        preprocess,
+        batch_size=config.batch_size * world.size,
+        device=device,
+        shuffle_seed=config.seed,
+        balanced=config.sampling == "balanced",
+        augment=Augment(config.augment, preprocess, seed=config.seed) if config.augment.active else None,
+        share=world.share,
+    )
+    test = judging(dataset.test)
+    model.to(device)
+    model.eval()  # two images are looked at, and nothing may be learned from them
+    probe = preprocess(dataset.test.images[:2].to(device))
+    objective.check(model, probe, len(dataset.classes))
+    head = head_of(model, len(dataset.classes), probe)[0] if config.freeze_epochs else ""
+    plan = _plan_for(config, model, objective, train, world, resumed)
+    plan.settle()
+    forward = plan.prepare(model)
+    if world.rank:  # each process drops out other units
+        torch.manual_seed(config.seed ^ (world.rank << 40))
+    return Parts(
+        config=config,
+        plan=plan,
+        world=world,
+        model=model,
+        forward=forward,
+        objective=objective,
+        optimizer=build_optimizer(model, config.optimizer),
+        average=WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
+        head=head,
+        train=train,
+        held=judging(held) if config.val_fraction else test,
+        test=test,
+        emit=emit,
+    )
+
+
+def preprocess_for(dataset: Dataset, config: TrainConfig) -> Preprocess:
+    """From these images to what the network sees."""
+    return Preprocess.of(dataset, image_size=config.image_size, normalize=config.normalize)
+
+
+def describe(model: nn.Module, dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """What ``config.json`` says: network, images, preprocessing and every setting."""
+    return {
+        "model": _describe_model(model),
+        "data": _describe_data(dataset),
+        "input": preprocess_for(dataset, config).to_dict(),
+        "train": config.to_dict(),
+    }
+
+
+def _device_of(config: TrainConfig, world: World) -> torch.device:
+    """The device of this process: on a machine with several accelerators each process has its own."""
+    device = find_device(config.execution.device)
+    if world.size > 1 and device.type == "cuda":
+        device = torch.device("cuda", world.local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    if config.execution.sync_bn and device.type == "cpu":
+        raise ValueError("--sync-bn needs an accelerator: PyTorch has no synchronised batch norm for the CPU; leave it")
+    return device
+
+
+def _check_batches(config: TrainConfig, model: nn.Module, images: int, world: World) -> None:
+    """The last batch of an epoch must feed every process, and batch norm needs two images of each."""
+    batch = config.batch_size * world.size
+    if batch > images:
+        each = f" x {world.size} processes" if world.size > 1 else ""
+        raise ValueError(
+            f"--batch-size {config.batch_size}{each} is more than the {images:,} training images; "
+            f"expected 1 to {images // world.size}"
+        )
+    least = world.size * (2 if any(isinstance(m, _BatchNorm) for m in model.modules()) else 1)
+    if 0 < images % batch < least:
+        why = "batch norm cannot normalise one image alone" if least > world.size else "each process needs an image"
+        size = next((b for b in range(config.batch_size, 1, -1) if not 0 < images % (b * world.size) < least), 1)
+        raise ValueError(
+            f"--batch-size {config.batch_size} leaves {images % batch} image{'s' if images % batch > 1 else ''} in "
+            f"the last batch of an epoch, and {why}; try --batch-size {size}"
+        )
+
+
+def _plan_for(
+    config: TrainConfig, model: nn.Module, objective: Objective, train: Loader, world: World, resumed: Plan | None
+) -> Plan:
+    """What is fastest here; where several processes train, what the first of them found while all of them measured."""
+    execution = dataclasses.replace(config.execution, device=str(train.device))
+    batch = next(train.batches())
+    plan = choose_plan(execution, model, objective, batch, steps=round(config.epochs * len(train)), resumed=resumed)
+    return dataclasses.replace(world.tell(plan), device=plan.device)
+
+
+def model_name(model: nn.Module) -> str:
+    """The registered name, or the class in small letters."""
+    spec = getattr(model, "spec", None)
+    return spec.name if spec is not None else type(model).__name__.lower()
+
+
+def _describe_model(model: nn.Module) -> dict[str, Any]:
+    """How to make the network again, when it says so itself, and what it is otherwise."""
+    spec = getattr(model, "spec", None)
+    parameters = sum(p.numel() for p in model.parameters())
+    described: dict[str, Any] = {
+        "class": f"{type(model).__module__}:{type(model).__qualname__}",
+        "parameters": parameters,
+    }
+    if spec is not None:
+        described |= {"name": spec.name, "arguments": dict(spec.arguments)}
+    return described
+
+
+def _describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What was learned from, how to load it again, and how to notice that it changed."""
+    return {
+        "name": dataset.name,
+        "source": dict(dataset.source),
+        "classes": list(dataset.classes),
+        "image_size": list(dataset.image_size),
+        "train_images": len(dataset.train),
+        "test_images": len(dataset.test),
+        "fingerprint": fingerprint(dataset),
+    }

@@ -1,0 +1,164 @@
+"""Several processes are one training: the same sums, the same files, and a worker that dies is started again."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from convscope import data
+from convscope.measure import evaluate
+from convscope.train import (
+    ExecutionConfig,
+    OptimizerConfig,
+    Run,
+    SavingConfig,
+    ScheduleConfig,
+    TrainConfig,
+    Trainer,
+)
+from convscope.train.distributed import World, no_exchange
+from convscope.train.meter import Meter
+from convscope.train.objective import Outcome
+from train.shares import build
+
+PLAIN = ExecutionConfig(device="cpu", threads=1, precision="float32", memory_format="contiguous", log_interval=10)
+FIFTY = TrainConfig(  # 1,438 images: 12 steps an epoch of 128, the last of 30
+    epochs=5,
+    batch_size=128,
+    optimizer=OptimizerConfig(opt="sgd", lr=0.05),
+    schedule=ScheduleConfig(sched="cosine"),
+    execution=PLAIN,
+)
+
+
+def torchrun(
+    script: Path, *words: str, processes: int = 2, restarts: int = 0, succeeds: bool = True
+) -> subprocess.CompletedProcess[str]:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    answer = subprocess.run(
+        [*launch, "--max-restarts", str(restarts), str(script), *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=240,
+        check=False,
+    )
+    assert (answer.returncode == 0) is succeeds, answer.stderr[-4000:]
+    return answer
+
+
+def share_of(config: TrainConfig, processes: int) -> str:
+    return json.dumps(dataclasses.replace(config, batch_size=config.batch_size // processes).to_dict())
+
+
+SHARES = Path(__file__).parent / "shares.py"
+
+
+def test_two_processes_of_64_equal_one_of_128_after_sixty_steps(tmp_path):
+    """Same order of images, uneven last batch included: only the order of additions differs."""
+    alone = build()
+    expected = Trainer(FIFTY).fit(alone, data.load("digits"), out=tmp_path / "alone")
+    torchrun(SHARES, str(tmp_path / "both"), share_of(FIFTY, 2))
+    together = load_file(tmp_path / "both" / "model.safetensors")
+    assert expected.history.of("end")[0].step == 60
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(together[name], value, rtol=2e-4, atol=2e-6)
+    run = Run.open(tmp_path / "both")
+    for ours, theirs in zip(run.history.rows, expected.history.rows, strict=True):
+        assert (ours.kind, ours.epoch, ours.step) == (theirs.kind, theirs.epoch, theirs.step)
+        for name in set(theirs.values) & {"lr", "train_loss", "test_loss", "grad_norm"}:
+            assert ours.values[name] == pytest.approx(theirs.values[name], rel=2e-4), (ours.step, name)
+
+
+def test_the_test_images_are_counted_exactly_by_any_number_of_processes(tmp_path):
+    """359 images over three processes: no share is padded, no image counted twice."""
+    config = dataclasses.replace(FIFTY, epochs=1, batch_size=96)
+    answer = torchrun(SHARES, str(tmp_path / "run"), share_of(config, 3), processes=3)
+    run = Run.open(tmp_path / "run")
+    model = build()
+    run.load_weights(model)
+    judged = evaluate(model, data.load("digits").test, run.preprocess)
+    assert run.history.of("end")[0].values["test_accuracy"] == judged.accuracy == float(answer.stdout.split()[-1])
+
+
+def test_a_worker_that_dies_is_started_again_and_the_run_ends_as_if_it_had_not(tmp_path):
+    config = dataclasses.replace(FIFTY, epochs=3, saving=SavingConfig(checkpoint_every="0"))
+    torchrun(SHARES, str(tmp_path / "whole"), share_of(config, 2))
+    answer = torchrun(SHARES, str(tmp_path / "dies"), share_of(config, 2), "17", restarts=1)
+    assert "exitcode: -9" in answer.stderr or "SIGKILL" in answer.stderr or "restart" in answer.stderr.lower()
+    whole, again = Run.open(tmp_path / "whole"), Run.open(tmp_path / "dies")
+    assert len(again.environment["resumed"]) == 1
+    assert (whole.path / "model.safetensors").read_bytes() == (again.path / "model.safetensors").read_bytes()
+    losses = [[row.values.get("train_loss") for row in run.history.rows] for run in (whole, again)]
+    assert losses[0] == losses[1]
+
+
+def test_the_command_line_runs_under_torchrun_and_one_process_speaks(tmp_path):
+    out = tmp_path / "run"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "convscope"]
+    words = ["train", "--epochs", "1", "--batch-size", "32", "--threads", "1", "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(
+        [*launch, *words], capture_output=True, text=True, env=environment, timeout=240, check=False
+    )
+    assert answer.returncode == 0, answer.stderr[-4000:]
+    assert answer.stdout.count("test accuracy") == 1
+    assert answer.stderr.count("epoch 1/1") == 1
+    assert "2 processes" in answer.stderr
+    assert (out / "report.html").exists()
+    nameless = subprocess.run(
+        [*launch, "train", "--epochs", "1"], capture_output=True, text=True, env=environment, timeout=240, check=False
+    )
+    assert nameless.returncode != 0
+    assert "name it with --out" in nameless.stderr
+
+
+def test_accumulated_batches_are_one_batch(tmp_path):
+    """Uneven batches too: 1,438 images in batches of 32, four to a step."""
+    digits, alone = data.load("digits"), build()
+    config = dataclasses.replace(FIFTY, epochs=2)
+    expected = Trainer(config).fit(alone, digits, out=tmp_path / "alone")
+    parts = build()
+    several = dataclasses.replace(config, batch_size=32, optimizer=dataclasses.replace(config.optimizer, accumulate=4))
+    run = Trainer(several).fit(parts, digits, out=tmp_path / "parts")
+    assert run.history.of("end")[0].step == expected.history.of("end")[0].step == 24
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value, rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "world", "said"),
+    [
+        (719, 2, "--batch-size 719 x 2 processes"),
+        (
+            359,
+            4,
+            "leaves 2 images in the last batch of an epoch, and each process needs an image; try --batch-size 358",
+        ),
+    ],
+)
+def test_batches_that_leave_a_process_without_an_image_are_refused(size, world, said):
+    from convscope.train.assembly import _check_batches
+
+    images = 1438 if world == 4 else 1400
+    with pytest.raises(ValueError, match=said):
+        _check_batches(dataclasses.replace(FIFTY, batch_size=size), build(), images, World(0, world))
+
+
+def test_a_world_of_one_needs_nobody():
+    meter, alone = Meter(), World()
+    meter.add(Outcome(torch.tensor(1.0), {"loss": torch.tensor(2.0)}, 2))
+    assert meter.shared(alone) is meter
+    assert alone.tell("x") == "x"
+    assert alone.gather(3) == [3]
+    net = build()
+    assert alone.wrap(net, net) is net
+    with no_exchange(net, when=True):
+        pass

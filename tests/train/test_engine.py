@@ -1,0 +1,229 @@
+"""What the settings do to a training: each is seen in the weights, the rows or the files that it leaves."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+from convscope import data
+from convscope.data import Loader, Preprocess, epoch_order
+from convscope.data.augment import AugmentConfig
+from convscope.errors import RunError
+from convscope.measure import evaluate
+from convscope.nn import FlipAverage
+from convscope.train import (
+    ExecutionConfig,
+    Logged,
+    OptimizerConfig,
+    Run,
+    SavingConfig,
+    ScheduleConfig,
+    TensorBoard,
+    TrainConfig,
+    Trainer,
+)
+from convscope.train.checkpoint import CheckpointStore
+
+FLOAT = ExecutionConfig(device="cpu", threads=1, precision="float32", memory_format="contiguous", log_interval=3)
+SMALL = TrainConfig(epochs=2, batch_size=32, execution=FLOAT)
+
+
+def build() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveMaxPool2d(2), nn.Flatten()), nn.Linear(32, 3)
+    )
+
+
+def test_the_run_ends_within_an_epoch(tmp_path, dataset):
+    """240 images in batches of 32: 8 batches an epoch, 12 in one and a half."""
+    run = Trainer(dataclasses.replace(SMALL, epochs=1.5)).fit(build(), dataset, out=tmp_path / "run")
+    assert [(row.epoch, row.step) for row in run.history.of("epoch")] == [(1, 8), (2, 12)]
+    last = 0.5 * (1 + math.cos(math.pi * 8 / 9))  # a quarter of 12 steps up, 8 of the 9 after them down
+    assert run.history.of("epoch")[-1].values["lr"] == pytest.approx(0.01 * last)
+    assert run.history.of("end")[0].step == 12
+    with pytest.raises(ValueError, match="--epochs must be above 0, got 0"):
+        TrainConfig(epochs=0)
+
+
+@pytest.mark.parametrize(("epochs", "every", "measured"), [(5, 2, [2, 4, 5]), (4, 3, [3, 4]), (2, 1, [1, 2])])
+def test_epochs_are_measured_as_often_as_asked_and_the_last_one_always(tmp_path, dataset, epochs, every, measured):
+    config = dataclasses.replace(SMALL, epochs=epochs, evaluate_every=every)
+    run = Trainer(config).fit(build(), dataset, out=tmp_path / "run")
+    assert [row.epoch for row in run.history.of("epoch") if "test_loss" in row.values] == measured
+    assert "test_accuracy" in run.history.of("end")[0].values
+
+
+def test_the_averaged_weights_are_judged_and_kept(tmp_path, dataset):
+    """Against a loop by hand over the weights after each step, with the decay that rises as documented."""
+    decay, states = 0.7, []
+    config = dataclasses.replace(
+        SMALL, optimizer=OptimizerConfig(ema=decay), execution=dataclasses.replace(FLOAT, log_interval=1)
+    )
+    model = build()
+    average = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def listen(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "step":
+            states.append({name: value.clone() for name, value in model.state_dict().items()})
+
+    run = Trainer(config, listeners=[listen]).fit(model, dataset, out=tmp_path / "run")
+    for number, state in enumerate(states):
+        keep = min(decay, (1 + number) / (10 + number))
+        for name, value in state.items():
+            average[name] = average[name].lerp(value, 1 - keep) if value.is_floating_point() else value
+    kept = load_file(run.path / "model.safetensors")
+    for name, value in average.items():
+        torch.testing.assert_close(kept[name], value, rtol=1e-5, atol=1e-6)
+        assert torch.equal(model.state_dict()[name], kept[name])
+    assert not torch.equal(kept["0.weight"], states[-1]["0.weight"])
+    judged = evaluate(model, dataset.test, run.preprocess)
+    assert run.history.of("end")[0].values["test_accuracy"] == judged.accuracy
+    assert run.history.of("epoch")[-1].values["test_loss"] == pytest.approx(judged.loss, rel=1e-5)
+
+
+def test_mirror_images_are_asked_wherever_the_run_is_used(tmp_path, dataset):
+    model = build()
+    run = Trainer(dataclasses.replace(SMALL, test_flip=True)).fit(model, dataset, out=tmp_path / "run")
+    both = evaluate(FlipAverage(model), dataset.test, run.preprocess)
+    assert run.history.of("end")[0].values["test_loss"] == pytest.approx(both.loss, rel=1e-5)
+    assert isinstance(run.scorer(model), FlipAverage)
+    assert both.loss != evaluate(model, dataset.test, run.preprocess).loss
+    assert set(load_file(run.path / "model.safetensors")) == set(model.state_dict())
+
+
+def test_only_the_head_learns_at_first(tmp_path, dataset):
+    model = build()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    after_first: dict[str, torch.Tensor] = {}
+
+    def listen(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "epoch" and event.row.epoch == 1:
+            after_first.update({name: value.clone() for name, value in model.state_dict().items()})
+
+    Trainer(dataclasses.replace(SMALL, freeze_epochs=1), listeners=[listen]).fit(model, dataset, out=tmp_path / "run")
+    moved = {name for name, value in after_first.items() if not torch.equal(value, before[name])}
+    assert moved == {"5.weight", "5.bias"}
+    assert not torch.equal(model.state_dict()["0.weight"], before["0.weight"])
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path, dataset, monkeypatch):
+    """A clock that goes on by a second a step, and once jumps backwards with the system's."""
+    saved: list[int] = []
+    save = CheckpointStore.save
+    monkeypatch.setattr(CheckpointStore, "save", lambda store, state: (saved.append(state.step), save(store, state))[1])
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("convscope.train.loop.time.monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr("time.time", lambda: -1e9)
+    config = dataclasses.replace(SMALL, epochs=1, saving=SavingConfig(checkpoint_every="3s"))
+    Trainer(config).fit(build(), dataset, out=tmp_path / "run")
+    within = [step for step in saved if 0 < step < 8]
+    assert within == sorted(set(within))
+    assert 1 < len(within) < 7
+    assert saved[0] == 0
+    assert saved[-1] == 8
+
+
+def test_gradients_are_measured_and_clipped(tmp_path, dataset):
+    config = dataclasses.replace(
+        SMALL,
+        epochs=1,
+        execution=dataclasses.replace(FLOAT, log_interval=1),
+        optimizer=OptimizerConfig(opt="sgd", lr=0.1, momentum=0, weight_decay=0),
+        schedule=ScheduleConfig(sched="constant"),
+    )
+    model = build().train()
+    run = Trainer(config).fit(build(), dataset, out=tmp_path / "run")
+    first = epoch_order(240, 0, 0)[:32]
+    see = Preprocess.of(dataset)
+    F.cross_entropy(model(see(dataset.train.images[first])), dataset.train.labels[first]).backward()
+    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    assert run.history.of("step")[0].values["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_a_balanced_epoch_shows_every_class_as_often(dataset):
+    uneven = dataset.train.take(torch.cat([torch.arange(0, 240, 3), torch.tensor([1, 4, 2])]))
+    loader = Loader(uneven, Preprocess.of(dataset), batch_size=83, shuffle_seed=0, balanced=True)
+    ((_, labels),) = loader.batches(0)
+    assert sorted(torch.bincount(labels).tolist()) == [27, 28, 28]
+    with pytest.raises(ValueError, match="give a shuffle_seed"):
+        Loader(uneven, Preprocess.of(dataset), batch_size=8, balanced=True)
+
+
+def test_shares_of_a_batch_add_up_to_it(dataset):
+    see = Preprocess.of(dataset)
+    whole = list(Loader(dataset.train, see, batch_size=32, shuffle_seed=3).batches(1))
+    for size in (1, 2, 3, 5):
+        shares = [
+            list(Loader(dataset.train, see, batch_size=32, shuffle_seed=3, share=(r, size)).batches(1))
+            for r in range(size)
+        ]
+        for number, (images, labels) in enumerate(whole):
+            assert torch.equal(torch.cat([share[number][0] for share in shares]), images)
+            assert torch.equal(torch.cat([share[number][1] for share in shares]), labels)
+            counts = [len(share[number][1]) for share in shares]
+            assert max(counts) - min(counts) <= 1
+
+
+def test_batches_of_a_mapped_file_are_read_ahead_and_are_the_same(dataset):
+    mapped = dataclasses.replace(dataset.train, mapped=True)
+    see = Preprocess.of(dataset)
+    for start in (0, 3, 7):
+        plain = list(Loader(dataset.train, see, batch_size=32, shuffle_seed=3).batches(1, start=start))
+        ahead = list(Loader(mapped, see, batch_size=32, shuffle_seed=3).batches(1, start=start))
+        assert len(plain) == len(ahead) == 8 - start
+        assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(plain, ahead, strict=True))
+
+
+def test_augmented_runs_learn_and_resume_the_same(tmp_path, dataset):
+    config = dataclasses.replace(SMALL, augment=AugmentConfig(flip="random", shift=1, mixup=0.2))
+    run = Trainer(config).fit(build(), dataset, out=tmp_path / "run")
+    again = Trainer(config).fit(build(), dataset, out=tmp_path / "again")
+    plain = Trainer(SMALL).fit(build(), dataset, out=tmp_path / "plain")
+    assert (run.path / "model.safetensors").read_bytes() == (again.path / "model.safetensors").read_bytes()
+    assert run.history.of("epoch")[0].values["train_loss"] != plain.history.of("epoch")[0].values["train_loss"]
+
+
+def test_other_settings_go_on_only_by_force(tmp_path, dataset):
+    class Died(Exception):
+        pass
+
+    def die(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "epoch":
+            raise Died
+
+    with pytest.raises(Died):
+        Trainer(SMALL, listeners=[die]).fit(build(), dataset, out=tmp_path / "run")
+    slower = dataclasses.replace(SMALL, optimizer=OptimizerConfig(lr=0.001))
+    with pytest.raises(RunError, match=r"--force goes on all the same:\n  --lr: 0.01 then, 0.001 now"):
+        Trainer.resume(tmp_path / "run", build(), dataset, config=slower)
+    run = Trainer.resume(tmp_path / "run", build(), dataset, config=slower, force=True)
+    assert run.history.of("end")
+    assert Run.open(run.path).train_config == slower
+    assert run.environment["resumed"][0]["changed"] == ["--lr: 0.01 then, 0.001 now"]
+
+
+def test_tensorboard_gets_every_number(tmp_path, dataset):
+    pytest.importorskip("tensorboard", reason="needs convscope[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = Trainer(SMALL, listeners=[TensorBoard()]).fit(build(), dataset, out=tmp_path / "run")
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    losses = {event.step: event.value for event in events.Scalars("epoch/test_loss")}
+    assert losses == pytest.approx({row.step: row.values["test_loss"] for row in run.history.of("epoch")})
+
+
+def test_finding_a_rate_leaves_no_trace(dataset):
+    model = build()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = Trainer(SMALL).find_lr(model, dataset)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert json.loads(json.dumps(found.to_dict()))["rates"]
+    assert data.names()
