@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+
+def make_torchvision_importable() -> None:
+    """Its wheel needs help beside a PyTorch for CPUs; to be called before anything imports it."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "parity"))
+    import torchvision_on_cpu
+
+    torchvision_on_cpu.import_networks()
 
 
 def asked() -> argparse.Namespace:

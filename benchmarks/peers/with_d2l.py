@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "parity"))
-import torchvision_on_cpu  # noqa: F401, I001 (before anything that imports torchvision)
-
 import matplotlib as mpl
 
 mpl.use("Agg")
 import torch
-from _peer import asked, timed
-from d2l import torch as d2l
+from _peer import asked, make_torchvision_importable, timed
 from torch import nn
+
+make_torchvision_importable()
+from d2l import torch as d2l  # noqa: E402
 
 
 class ResNet18(d2l.Classifier):
@@ -46,7 +42,6 @@ def main() -> None:
     torch.set_num_threads(words.threads)
     resize = (words.size, words.size)
     images = d2l.FashionMNIST(batch_size=128, resize=resize)
-    images.root = words.data
     if words.images:
         images.train = torch.utils.data.Subset(images.train, range(words.images))
         images.val = torch.utils.data.Subset(images.val, range(min(words.images, len(images.val))))

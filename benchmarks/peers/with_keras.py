@@ -36,8 +36,8 @@ def main() -> None:
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            *(layers.Conv2D(6, 5, padding="same", activation="sigmoid"), layers.AveragePooling2D()),
-            *(layers.Conv2D(16, 5, activation="sigmoid"), layers.AveragePooling2D(), layers.Flatten()),
+            *(layers.Conv2D(6, 5, padding="same", activation="sigmoid"), layers.AveragePooling2D(2)),
+            *(layers.Conv2D(16, 5, activation="sigmoid"), layers.AveragePooling2D(2), layers.Flatten()),
             *(layers.Dense(120, activation="sigmoid"), layers.Dense(84, activation="sigmoid"), layers.Dense(10)),
         ]
     )

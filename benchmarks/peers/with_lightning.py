@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import warnings
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "parity"))
-import torchvision_on_cpu  # noqa: F401, I001 (before anything that imports torchvision)
-
-import lightning
 import torch
-from _peer import asked, timed
+from _peer import asked, make_torchvision_importable, timed
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
-from torchvision import datasets, transforms
+
+make_torchvision_importable()
+import lightning  # noqa: E402
+from torchvision import datasets, transforms  # noqa: E402
 
 warnings.simplefilter("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

@@ -85,6 +85,8 @@ def run(
     command: str | None = "convscope train --data creatures --epochs 3",
     described: dict[str, Any] | None = None,
     source: dict[str, Any] | None = None,
+    plan: dict[str, Any] | None = None,
+    trials: list[dict[str, Any]] | None = None,
 ) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     made = Run.create(
@@ -99,7 +101,8 @@ def run(
         {
             "started": "2026-05-04T03:02:01+00:00",
             "command": command,
-            "plan": {"device": "cpu", "device_name": "Abacus 3", "dtype": "float32", "threads": 2},
+            "plan": plan or {"device": "cpu", "device_name": "Abacus 3", "dtype": "float32", "threads": 2},
+            "trials": trials or [],
             "hardware": {"cpu": "Abacus 3", "cores": 4},
             "versions": {"convscope": "0.0.9", "torch": "2.6.1"},
         },

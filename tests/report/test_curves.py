@@ -103,7 +103,56 @@ def test_learning_rate_joins_steps_and_epochs_in_order():
     assert figure.axes[0].get_ylabel() == "learning rate"
 
 
-@pytest.mark.parametrize("draw", [figures.loss_curve, figures.accuracy_curve, figures.learning_rate])
+def test_epochs_that_were_not_measured_leave_no_point_and_no_gap():
+    rows = [made.epoch(number) for number in range(1, 7)]
+    kept = tuple(
+        row
+        if row.epoch % 3 == 0
+        else Row("epoch", row.epoch, row.step, {k: v for k, v in row.values.items() if not k.startswith("test_")})
+        for row in rows
+    )
+    for draw, what in ((figures.loss_curve, "loss"), (figures.accuracy_curve, "accuracy")):
+        figure = draw(History(kept))
+        assert line(figure, 0)[0] == [1, 2, 3, 4, 5, 6]
+        assert line(figure, 1) == ([3, 6], [rows[2].values[f"test_{what}"], rows[5].values[f"test_{what}"]])
+        assert figure.axes[0].lines[1].get_marker() == "D", "single points are seen"
+
+
+def normed(*norms: float) -> History:
+    return History(tuple(Row("step", 1, 5 * i, {"grad_norm": norm}) for i, norm in enumerate(norms, 1)))
+
+
+def test_gradient_norm_is_the_history_on_an_axis_of_factors():
+    figure = figures.gradient_norm(History((*normed(2.0, 0.5, 0.125).rows, made.epoch(1))))
+    assert line(figure, 0) == ([0.25, 0.5, 0.75], [2.0, 0.5, 0.125])
+    assert figure.axes[0].get_yscale() == "log"
+    assert len(figure.axes[0].lines) == 1
+    figure.draw_without_rendering()
+    ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert {"0.2", "0.5", "1", "2"} <= set(ticks)
+
+
+def test_over_many_decades_only_whole_ones_are_marked():
+    figure = figures.gradient_norm(normed(1e-4, 1.0, 1e3))
+    figure.draw_without_rendering()
+    assert {"0.001", "1", "1000"} <= {text.get_text() for text in figure.axes[0].get_yticklabels()}
+    assert "0.5" not in {text.get_text() for text in figure.axes[0].get_yticklabels()}
+
+
+def test_norms_that_have_no_place_on_the_axis_are_left_out():
+    figure = figures.gradient_norm(normed(1.0, 0.0, math.nan, math.inf, 3.0))
+    assert line(figure, 0) == ([5, 25], [1.0, 3.0])
+
+
+def test_the_limit_of_the_gradient_is_marked():
+    figure = figures.gradient_norm(normed(1.0, 3.0), clip=2.0)
+    assert line(figure, 1)[1] == [2.0, 2.0]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["clipped to this"]
+
+
+@pytest.mark.parametrize(
+    "draw", [figures.loss_curve, figures.accuracy_curve, figures.learning_rate, figures.gradient_norm]
+)
 def test_nothing_measured_is_said(draw):
     figure = draw(History())
     assert [text.get_text() for text in figure.axes[0].texts] == ["nothing was measured yet"]

@@ -12,7 +12,7 @@ from convscope import models
 from convscope import report as reports
 from convscope.data import ImageSet
 from convscope.measure import Evaluation
-from convscope.train import OptimizerConfig, SavingConfig, TrainConfig
+from convscope.train import ExecutionConfig, OptimizerConfig, SavingConfig, TrainConfig
 from report import made
 from report.reading import FINISHED, Page, write
 
@@ -77,7 +77,8 @@ def test_curves_and_table_end_with_the_same_numbers(tmp_path):
 
 def test_every_epoch_is_in_the_table(tmp_path):
     page, _, _ = write(tmp_path, made.dataset(), FINISHED)
-    assert "2 40 0.005 0.75 80.00 % 2.0 s 1,002 0.875 75.00 % 0.2 s 5.0 s" in page.text
+    assert "2 40 0.005 0.75 80.00 % 0.875 75.00 % 3 60" in page.text
+    assert "2 1,002 2.0 s 0.2 s 5.0 s 3 1,003" in page.text, "how fast is in a table of its own"
 
 
 def test_settings_that_were_changed_name_their_default(tmp_path):
@@ -120,17 +121,41 @@ def test_without_its_environment_a_run_has_a_page(tmp_path, damage: str | None):
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ({"device": "cpu", "threads": 2}, "come out the same on the same machine, with the same versions and the same "
-         "number of threads (2)"),
-        ({"device": "cuda:0", "threads": 2}, "computed on cuda:0, where the numbers come out close, not the same"),
-        ({}, "the same number of threads; on an accelerator, and elsewhere, close to it"),
+        (
+            {"device": "cpu", "threads": 2},
+            "Equal runs give equal bits on the same machine, with the same versions and with the same plan (float32, "
+            "contiguous, 2 threads); elsewhere they come close. A repeat may measure and take another plan: "
+            "--precision float32 --memory-format contiguous --threads 2 fixes this one, and --deterministic takes one without",
+        ),
+        (
+            {"device": "cuda:0", "threads": 2},
+            "computed on cuda:0, where equal runs come close and are not the same, even on one machine; "
+            "--deterministic keeps to operations that always give the same bits",
+        ),
+        ({}, "with the same plan; on an accelerator, and elsewhere, they come close. --deterministic keeps to"),
     ],
-)  # fmt: skip
+)
 def test_sameness_is_promised_only_where_it_holds(tmp_path, plan: dict[str, object], said: str):
     data = made.dataset()
     run = made.run(tmp_path / "run", data, FINISHED)
     (run.path / "environment.json").write_text(json.dumps({**run.environment, "plan": plan}))
     page = Page(reports.write(run, made.network(data), data).read_text(encoding="utf-8"))
+    assert said in page.text
+
+
+@pytest.mark.parametrize(
+    ("execution", "said"),
+    [
+        (ExecutionConfig(deterministic=True), "--deterministic was on, so the plan does not depend on measuring."),
+        (
+            ExecutionConfig(precision="float32", memory_format="contiguous", threads=2),
+            "elsewhere they come close. The settings fix the plan.",
+        ),
+        (ExecutionConfig(precision="float32", threads=2), "another plan: --memory-format contiguous fixes this one"),
+    ],
+)
+def test_what_keeps_the_plan_the_same_is_named(tmp_path, execution: ExecutionConfig, said: str):
+    page, _, _ = write(tmp_path, made.dataset(), FINISHED, config=TrainConfig(epochs=3, execution=execution))
     assert said in page.text
 
 

@@ -227,3 +227,32 @@ def test_finding_a_rate_leaves_no_trace(dataset):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert json.loads(json.dumps(found.to_dict()))["rates"]
     assert data.names()
+
+
+def test_a_batch_that_does_not_fit_says_what_to_lower(tmp_path, dataset):
+    model = build()
+    steps = iter(range(100))
+
+    def give_up(*_: object) -> None:
+        if model.training and next(steps) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    model[0].register_forward_pre_hook(give_up)
+    with pytest.raises(
+        RunError, match=r"32 images \(1, 8, 8\) does not fit .*lower --batch-size or --im"
+    ):
+        Trainer(SMALL).fit(model, dataset, out=tmp_path / "run")
+
+
+def test_the_program_that_trains_has_its_own_settings_back(tmp_path, dataset):
+    torch.set_num_threads(1)
+    config = dataclasses.replace(SMALL, execution=dataclasses.replace(FLOAT, threads=2))
+    within: list[tuple[int, bool]] = []
+
+    def listen(event: object) -> None:
+        within.append((torch.get_num_threads(), bool(torch.tensor(1e-310, dtype=torch.float64) * 1 > 0)))
+
+    Trainer(config, listeners=[listen]).fit(build(), dataset, out=tmp_path / "run")
+    assert set(within) == {(2, False)}
+    assert torch.get_num_threads() == 1
+    assert torch.tensor(1e-310, dtype=torch.float64) * 1 > 0

@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": "measure a run on test images: accuracy, per class, confusion matrix",
     "predict": "say what is on your own photographs",
     "summary": "show shapes, parameters, arithmetic, memory and receptive fields of a network",
+    "notebook": "run a notebook, a chapter of the book or a script, and keep what it showed",
     "look": "draw what is inside a network and how it behaves",
     "report": "write a run's report.html again",
     "models": "list the networks that can be trained",

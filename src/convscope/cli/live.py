@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,6 +18,8 @@ from convscope.train import Event, Finished, Listener, Logged, Noted, Row, Start
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 EPOCHS_SHOWN = 10
+BLOCKS_SHOWN, LEAST_BLOCKS = 24, 6  # of a curve, and of the bar
+WORDS_OF_CURVES = 38  # columns that the names of three curves and the gaps take
 
 
 @contextmanager
@@ -59,6 +61,20 @@ def _number(values: Mapping[str, float], name: str, form: str) -> str:
     return format(values[name], form) if name in values else "-"
 
 
+def _words(row: Row) -> str:
+    """What a row of an epoch says; images that were not looked at are left out."""
+    values, held = row.values, _held([row])
+    parts = [
+        f"{split} loss {_number(values, f'{split}_loss', '.4f')} accuracy {_number(values, f'{split}_accuracy', '.4f')}"
+        for split in ("train", held)
+        if split == "train" or f"{split}_loss" in values
+    ]
+    parts += [f"lr {values['lr']:.2g}", f"{values['images_per_second']:,.0f} images/s"]
+    if "peak_share" in values:
+        parts.append(f"{values['peak_share']:.0%} of peak")
+    return "  ".join([*parts, duration(values["seconds"])])
+
+
 class Lines:
     """One line per epoch, for logs and pipes."""
 
@@ -76,14 +92,7 @@ class Lines:
         elif isinstance(event, Noted):
             self._print(event.text)
         elif isinstance(event, Logged) and event.row.kind == "epoch":
-            values, split = event.row.values, _held([event.row])
-            self._print(
-                f"epoch {event.row.epoch}/{self._epochs}  "
-                f"train loss {values['train_loss']:.4f} accuracy {values.get('train_accuracy', 0):.4f}  "
-                f"{split} loss {_number(values, f'{split}_loss', '.4f')} "
-                f"accuracy {_number(values, f'{split}_accuracy', '.4f')}  "
-                f"lr {values['lr']:.2g}  {values['images_per_second']:,.0f} images/s  {duration(values['seconds'])}"
-            )
+            self._print(f"epoch {event.row.epoch}/{self._epochs}  {_words(event.row)}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
@@ -120,66 +129,74 @@ class Screen:
         else:
             self._finished = event
 
-    def __rich__(self) -> RenderableType:
-        """The current picture."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The current picture, in the width that there is."""
         if self._started is None:
-            return Text("preparing ...", style="dim")
-        head = Text.assemble((self._started.title, "bold"), (f"  {self._started.plan}", "dim"))
-        parts: list[RenderableType] = [head, *(Text(note, style="yellow") for note in self._notes)]
+            yield Text("preparing ...", style="dim")
+            return
+        yield Text.assemble((self._started.title, "bold"), (f"  {self._started.plan}", "dim"))
+        yield from (Text(note, style="yellow") for note in self._notes)
         if self._rows:
-            parts += [self._table(), self._curves()]
+            yield self._table()
+            yield self._curves(options.max_width)
         if self._finished is None:
-            parts.append(self._progress(self._started))
-        return Group(*parts)
+            yield self._progress(self._started, options.max_width)
 
     def _table(self) -> Table:
+        """The last epochs; the share of the machine's peak has a column where it is known."""
         split = _held(self._rows)
+        judged = any(f"{split}_loss" in row.values for row in self._rows)
+        best = max((row.values.get(f"{split}_accuracy", 0.0) for row in self._rows), default=0.0)
+        columns = {"train loss": ("train_loss", ".4f"), "train acc": ("train_accuracy", ".2%")}
+        if judged:
+            columns |= {f"{split} loss": (f"{split}_loss", ".4f"), f"{split} acc": (f"{split}_accuracy", ".2%")}
+        columns["images/s"] = ("images_per_second", ",.0f")
+        if any("peak_share" in row.values for row in self._rows):
+            columns["peak"] = ("peak_share", ".0%")
         table = Table(box=None, header_style="dim", padding=(0, 1))
-        for title in ("epoch", "train loss", "train acc", f"{split} loss", f"{split} acc", "images/s", "time"):
-            table.add_column(title, justify="right")
-        best = max(row.values.get(f"{split}_accuracy", 0.0) for row in self._rows)
+        for title in ("epoch", *columns, "time"):
+            table.add_column(title, justify="right", no_wrap=True)
         for row in self._rows[-EPOCHS_SHOWN:]:
-            values = row.values
-            is_best = values.get(f"{split}_accuracy") == best
-            table.add_row(
-                str(row.epoch),
-                f"{values['train_loss']:.4f}",
-                f"{values.get('train_accuracy', 0.0):.2%}",
-                _number(values, f"{split}_loss", ".4f"),
-                Text(_number(values, f"{split}_accuracy", ".2%"), style="bold green" if is_best else ""),
-                f"{values['images_per_second']:,.0f}",
-                duration(values["seconds"]),
-            )
+            cells = [Text(_number(row.values, name, form)) for name, form in columns.values()]
+            if judged and row.values.get(f"{split}_accuracy") == best:
+                cells[3].stylize("bold green")
+            table.add_row(str(row.epoch), *cells, duration(row.values["seconds"]))
         return table
 
-    def _curves(self) -> Text:
+    def _curves(self, width: int) -> Text:
         """Every logged value as a row of blocks; losses are seen more often than the held-out images."""
         split = _held(self._rows)
-        line = Text(" ")
+        line = Text(" ", no_wrap=True)
+        blocks = max(LEAST_BLOCKS, min(BLOCKS_SHOWN, (width - WORDS_OF_CURVES) // 3))
         for label, name, rows, style in (
             ("train loss", "train_loss", self._logged, "blue"),
             (f"{split} loss", f"{split}_loss", self._rows, "yellow"),
             (f"{split} acc", f"{split}_accuracy", self._rows, "green"),
         ):
             values = [row.values[name] for row in rows if name in row.values]
-            line.append(f"{label} ", style="dim").append(sparkline(values, width=24), style=style).append("   ")
+            if values:
+                line.append(f"{label} ", style="dim").append(sparkline(values, width=blocks), style=style).append("   ")
+        line.rstrip()
         return line
 
-    def _progress(self, started: Started) -> Table:
+    def _progress(self, started: Started, width: int) -> Table:
         total = started.steps
         seconds = time.perf_counter() - self._began
         done = self._step - self._first_step
         speed = done * started.batch_size / seconds if seconds else 0.0
         left = (total - self._step) * seconds / done if done else 0.0
-        grid = Table.grid(padding=(0, 1))
         epoch = min(self._step // started.steps_per_epoch + 1, started.epochs)
         loss = self._logged[-1].values.get("train_loss") if self._logged else None
-        grid.add_row(
+        words = [
             f" epoch {epoch}/{started.epochs}",
-            ProgressBar(total=total, completed=self._step, width=24),
             f"step {self._step:,}/{total:,}",
             "" if loss is None else f"loss {loss:.4f}",
             f"{speed:,.0f} images/s",
             f"ETA {duration(left)}" if done else "",
-        )
+        ]
+        bar = max(LEAST_BLOCKS, min(BLOCKS_SHOWN, width - sum(len(word) + 1 for word in words) - 1))
+        grid = Table.grid(padding=(0, 1))
+        for _ in range(len(words) + 1):
+            grid.add_column(no_wrap=True)
+        grid.add_row(words[0], ProgressBar(total=total, completed=self._step, width=bar), *words[1:])
         return grid

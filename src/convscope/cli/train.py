@@ -52,7 +52,7 @@ class Words:
     strict: Switch = False
     """Stop at the first unreadable image instead of leaving it out."""
     recipe: str = "default"
-    """Settings, some with a network, that other flags change: default, textbook."""
+    """Settings that other flags change: default, textbook, finetune, speedrun-90, speedrun-92, -93, -94."""
     out: Path | None = None
     """Run folder to make; by default the next free runs/MODEL-DATA-NUMBER."""
     force: Switch = False
@@ -84,6 +84,8 @@ def _main(words: list[str], world: World) -> int:
     asked, console, began = parse(words, Words, "train", default=base), messages(), time.perf_counter()
     if started_by_torchrun() and asked.out is None and asked.resume is None:
         raise ValueError("torchrun starts a worker that died again, which must find its run: name it with --out")
+    if asked.recipe == "finetune" and asked.init is None:
+        raise ValueError("--recipe finetune starts from weights: name a run or a file of weights with --init")
     if restarted() and asked.out is not None and (asked.out / "config.json").exists():
         asked = dataclasses.replace(asked, resume=asked.out)
     with _in_turn(world):

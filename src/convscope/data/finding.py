@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path, PurePosixPath
 
 from convscope.data.catalog import DataInfo, info
@@ -16,7 +17,9 @@ PICKLED_CIFAR = "cifar-10-batches-py"
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """Where downloads (``data/``) and packed folders (``packs/``) are kept: the user's cache unless told otherwise."""
-    import pooch
+    with warnings.catch_warnings():  # in a notebook it warns of missing widgets, and nobody has asked for a bar
+        warnings.simplefilter("ignore")
+        import pooch
 
     return Path(cache_dir).expanduser() if cache_dir else Path(pooch.os_cache("convscope"))
 

@@ -110,12 +110,15 @@ class Loader:
         """How many images a batch has, over all shares."""
         return min(self.batch_size, len(self._labels) - batch * self.batch_size)
 
-    def batches(self, epoch: int = 0, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, epoch: int = 0, *, start: int = 0, order: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``(N, C, H, W)`` float32 and labels from batch ``start`` of epoch ``epoch`` on.
 
-        Labels are ``(N,)`` int64, or ``(N, classes)`` float32 where ``augment`` mixes images.
+        Labels are ``(N,)`` int64, or ``(N, classes)`` float32 where ``augment`` mixes images. An ``order`` ``(N,)``
+        of positions takes the place of the epoch's own.
         """
-        order = self._order(epoch)
+        order = self._order(epoch) if order is None else order.to(self._images.device)
 
         def read(batch: int) -> tuple[Tensor, Tensor, Tensor]:
             rows = self._rows(batch)

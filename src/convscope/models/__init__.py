@@ -2,6 +2,7 @@
 
 from convscope.models import (  # noqa: F401 - importing a family registers it
     alexnet,
+    convscope_net,
     densenet,
     googlenet,
     lenet,

@@ -1,8 +1,8 @@
-"""How to do it again: the command of a run, or the lines of Python that do the same."""
+"""How to do it again: the lines of Python that do the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,26 +19,36 @@ def source_of(value: Any) -> str:
     """
     if not is_dataclass(value):
         return repr(value)
-    make: Callable[[], Any] = type(value)
-    usual = make()
-    changed = [
-        f"{field.name}={source_of(getattr(value, field.name))}"
-        for field in fields(value)
-        if getattr(value, field.name) != getattr(usual, field.name)
-    ]
+    changed = [f"{name}={source_of(setting)}" for name, setting in _changed(value)]
     return f"{type(value).__name__}({', '.join(changed)})"
+
+
+def classes_of(value: Any) -> set[str]:
+    """The names of the classes in ``source_of(value)``.
+
+    Example:
+        >>> from convscope.train import OptimizerConfig, TrainConfig
+        >>> sorted(classes_of(TrainConfig(epochs=3, optimizer=OptimizerConfig(opt="sgd"))))
+        ['OptimizerConfig', 'TrainConfig']
+    """
+    if not is_dataclass(value):
+        return set()
+    return {type(value).__name__}.union(*(classes_of(setting) for _, setting in _changed(value)))
+
+
+def _changed(config: Any) -> Iterator[tuple[str, Any]]:
+    """The settings of a dataclass that differ from its defaults."""
+    usual = type(config)()
+    for field in fields(config):
+        setting = getattr(config, field.name)
+        if setting != getattr(usual, field.name):
+            yield field.name, setting
 
 
 def python_source(material: Material) -> str:
     """A short program that trains the same network on the same images with the same settings."""
     described, source = material.run.config["model"], material.run.config["data"].get("source")
-    config = source_of(material.config)
-    names = [
-        "TrainConfig",
-        "Trainer",
-        *(f"{group}Config" for group in ("Execution", "Optimizer", "Saving", "Schedule")),
-    ]
-    used = sorted(name for name in names if name == "Trainer" or f"{name}(" in config)
+    used = sorted({"Trainer"} | classes_of(material.config))
     if source:
         dataset = f"data.load({_arguments(source)})"
     else:
@@ -57,7 +67,7 @@ def python_source(material: Material) -> str:
             f"dataset = {dataset}",
             f"torch.manual_seed({material.config.seed})  # decides the initial weights",
             f"model = {network}",
-            f"run = Trainer({config}).fit(model, dataset)",
+            f"run = Trainer({source_of(material.config)}).fit(model, dataset)",
         ]
     )
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from convscope.data.augment import Augment
 from convscope.report import figures, markup, rendering
 from convscope.report.figures.matrices import COUNTED, CROWDED, ROOMY, SCORED
 from convscope.report.figures.pictures import FILTERS, ROWS, SHEET
 from convscope.report.material import Material
-from convscope.report.wording import SPLITS, percent, plural
+from convscope.report.wording import SPLITS, after_epochs, percent, plural
 
-NAMES = ("loss", "accuracy", "learning-rate", "confusion", "per-class", "mistakes", "filters", "images")
+NAMES = (
+    *("loss", "accuracy", "learning-rate", "gradient-norm"),
+    *("confusion", "per-class", "mistakes", "filters", "images", "augmentation"),
+)
+VARIED = 6  # images in the figure of augmentation
 SMOOTH = 48  # images larger than this are photographs, and a browser may smooth them
 
 
@@ -54,7 +60,7 @@ def draw(material: Material) -> dict[str, Drawing]:
 
 def _curves(material: Material) -> Iterator[Drawing]:
     history, classes = material.history, len(material.dataset.classes)
-    held = SPLITS[history.split]
+    held = SPLITS["val" if material.config.val_fraction else history.split]  # perhaps none was looked at yet
     names = {name for row in history.rows for name in row.values}
     smoothed = ""
     if material.config.label_smoothing:
@@ -64,9 +70,9 @@ def _curves(material: Material) -> Iterator[Drawing]:
             "loss",
             figures.loss_curve(history, num_classes=classes),
             "Loss: how wrong it is",
-            f"Lower is better. Blue is a running mean over the training images, orange the {held} after each epoch. "
-            "Both falling means that it learns; orange turning upwards while blue goes on falling is the sign of "
-            f"learning by heart.{smoothed}",
+            f"Lower is better. Blue is a running mean over the training images, orange the {held} "
+            f"{after_epochs(material.config)}. Both falling means that it learns; orange turning upwards while blue "
+            f"goes on falling is the sign of learning by heart.{smoothed}",
             f"Line chart of the loss on training and {held}.{_ends(material, 'loss')}",
         )
     if "train_accuracy" in names:
@@ -88,6 +94,23 @@ def _curves(material: Material) -> Iterator[Drawing]:
             "loss at the same epoch: large steps learn fast and restlessly, small ones at the end settle.",
             f"Line chart of the learning rate, with the peak set to {material.config.optimizer.lr:g}.",
         )
+    if "grad_norm" in names:
+        yield _gradient_norm(material)
+
+
+def _gradient_norm(material: Material) -> Drawing:
+    clip = material.config.optimizer.clip_grad
+    cut = f"Those above the dotted line were cut to {clip:g} (--clip-grad)" if clip else "--clip-grad cuts single peaks"
+    norms = [row.values["grad_norm"] for row in material.history.rows if "grad_norm" in row.values]
+    return Drawing(
+        "gradient-norm",
+        figures.gradient_norm(material.history, clip=clip),
+        "Gradient norm: how hard the loss pulls",
+        "The length of the gradient of all weights together, at single steps, on an axis of factors: each mark is as "
+        f"many times larger as the last. A restless line is normal. {cut}; steady growth asks for a lower learning "
+        "rate, and a fall towards zero means that little is learned any more.",
+        f"Line chart of the norm of the gradient at {plural(len(norms), 'step')}.",
+    )
 
 
 def _ends(material: Material, what: str) -> str:
@@ -164,6 +187,9 @@ def _pictures(material: Material) -> Iterator[Drawing]:
             "The weights of the first convolution as small pictures.",
         )
     yield _contact_sheet(material, smooth)
+    varied = _augmentation(material)
+    if varied is not None:
+        yield varied
 
 
 def _filter_colors(model: nn.Module) -> str:
@@ -189,4 +215,27 @@ def _contact_sheet(material: Material, kind: str) -> Drawing:
         reading,
         f"Contact sheet of training images of {plural(classes, 'class', 'classes')}.",
         f"sheet {kind}".strip(),
+    )
+
+
+def _augmentation(material: Material) -> Drawing | None:
+    """The first image of each of a few classes, varied; None where nothing is varied."""
+    config = material.config
+    if not config.augment.active:
+        return None
+    try:
+        augment = Augment(config.augment, material.run.preprocess, seed=config.seed)
+    except ModuleNotFoundError:  # trained where kornia is installed, and looked at where it is not
+        return None
+    learned = material.dataset.train
+    present = [label for label, count in enumerate(learned.counts()) if count][:VARIED]
+    first = [int((learned.labels == label).nonzero()[0]) for label in present]
+    images = learned.take(torch.tensor(first))
+    return Drawing(
+        "augmentation",
+        figures.augmentation_grid(images, augment),
+        "Augmentation: what the network saw of an image",
+        "Left, images as they are evaluated; beside each, how it came to the network in one epoch after the other. Ask "
+        "yourself whether every variation still is what its label says: what you could not tell, it can hardly learn.",
+        f"Pictures of {plural(len(first), 'training image')}, each varied as in seven epochs.",
     )

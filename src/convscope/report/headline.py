@@ -9,7 +9,7 @@ from statistics import median
 from convscope.naming import duration
 from convscope.report import markup
 from convscope.report.material import Material
-from convscope.report.wording import NOT_NOTED, interval, memory, percent, plural
+from convscope.report.wording import NOT_NOTED, after_epochs, interval, memory, percent, plural
 
 DIFFERENT = 0.005  # accuracy; another device or library version stays below it
 
@@ -93,6 +93,12 @@ def notes(material: Material) -> Iterator[tuple[str, str]]:
             f"Stopped early, after {plural(len(material.epochs), 'epoch')} of {config.epochs_begun:,}: "
             f"{plural(config.saving.patience, 'epoch')} brought no better validation accuracy.",
         )
+    if material.changed:
+        yield (
+            "warning",
+            f"This training went on in another way than it began (--force): {'; '.join(material.changed)}. The "
+            "settings below are the latest ones.",
+        )
     logged = end.values.get("test_accuracy") if end else None
     if logged is not None and abs(logged - material.evaluation.accuracy) > DIFFERENT:
         yield (
@@ -116,7 +122,7 @@ def notes(material: Material) -> Iterator[tuple[str, str]]:
     else:
         yield (
             "",
-            "No validation images were held out: the curve after each epoch is on the test images. Nothing was "
+            f"No validation images were held out: the curve {after_epochs(config)} is on the test images. Nothing was "
             "selected by it; the weights are simply the latest. Whoever now changes a setting because of this curve "
             "begins to choose by the test images; --val-fraction 0.1 avoids that.",
         )

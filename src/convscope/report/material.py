@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,24 @@ from convscope import data
 from convscope.data import Dataset
 from convscope.errors import RunError
 from convscope.measure import Evaluation
-from convscope.train import History, Row, Run, TrainConfig
+from convscope.train import History, Plan, Row, Run, TrainConfig
+
+
+def plan_of(sitting: Mapping[str, Any]) -> Plan | None:
+    """The plan of a sitting with the trials that led to it; None when it was not noted, or cannot be read."""
+    plan, trials = sitting.get("plan"), sitting.get("trials")
+    if not isinstance(plan, dict):
+        return None
+    try:
+        return Plan.from_dict({**plan, "trials": trials or ()})
+    except ValueError:
+        return None
+
+
+def changes_of(sitting: Mapping[str, Any]) -> list[str]:
+    """What was different when the run went on, one line each."""
+    changed = sitting.get("changed")
+    return [str(line) for line in changed] if isinstance(changed, list) else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +68,28 @@ class Material:
             return {}
         return read if isinstance(read, dict) else {}
 
+    @cached_property
+    def sittings(self) -> tuple[dict[str, Any], ...]:
+        """What was noted when the run began and each time that it went on, oldest first."""
+        resumed = self.environment.get("resumed")
+        later = resumed if isinstance(resumed, list) else []
+        return (self.environment, *(sitting for sitting in later if isinstance(sitting, dict)))
+
     def about(self, part: str) -> dict[str, Any]:
-        """One part of the environment; empty when it was not noted."""
-        values = self.environment.get(part)
-        return values if isinstance(values, dict) else {}
+        """One part of the environment as it was noted last; empty when it never was."""
+        noted = (sitting.get(part) for sitting in reversed(self.sittings))
+        return next((values for values in noted if isinstance(values, dict)), {})
+
+    @property
+    def plan(self) -> Plan | None:
+        """How it was executed, in its last sitting; None when that was not noted."""
+        plans = (plan_of(sitting) for sitting in reversed(self.sittings))
+        return next((plan for plan in plans if plan is not None), None)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What ``--force`` let become different between two sittings, one line each."""
+        return tuple(line for sitting in self.sittings for line in changes_of(sitting))
 
     @property
     def command(self) -> str | None:
@@ -64,8 +100,7 @@ class Material:
     @property
     def device(self) -> str | None:
         """Where it was computed, ``cpu`` or an accelerator; None when that was not noted."""
-        device = self.about("plan").get("device")
-        return str(device) if device else None
+        return self.plan.device if self.plan is not None else None
 
     @property
     def images_title(self) -> str:

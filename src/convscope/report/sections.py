@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from statistics import median
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from convscope.naming import duration
 from convscope.report import markup
 from convscope.report.again import python_source
 from convscope.report.drawings import Drawing
+from convscope.report.machine import machine
 from convscope.report.material import Material
-from convscope.report.wording import NOT_NOTED, memory, percent, plural
-from convscope.train import TrainConfig
-
-OPEN = 20  # rows up to which a table is open from the start
-UNKNOWN = "\N{EN DASH}"  # what no image says anything about
+from convscope.report.speed import COLUMNS, speed
+from convscope.report.wording import OPEN, UNKNOWN, percent, plural
+from convscope.train import Plan, TrainConfig
 
 Drawings = Mapping[str, Drawing]
 Facts = list[tuple[str, str, str]]
@@ -29,7 +27,8 @@ def sections(material: Material, drawings: Drawings) -> list[tuple[str, str, str
         ("classes", "Classes", _classes(material, drawings)),
         ("mistakes", "Mistakes", _looking(material, drawings)),
         ("settings", "Settings", _settings(material)),
-        ("machine", "Machine and time", _machine(material)),
+        ("speed", "Speed", speed(material)),
+        ("machine", "Machine and plan", machine(material)),
         ("again", "Do it again", _again(material)),
     ]
 
@@ -57,15 +56,16 @@ def _images(material: Material, drawings: Drawings) -> str:
         ("Divided by", ", ".join(f"{value:.4f}" for value in see.std), ""),
     ]
     lead = f"What the network was shown, and how: {material.images_title}."
-    cards = markup.grid(drawings["images"].card(), markup.facts("The data", facts))
+    varied = drawings["augmentation"].card() if "augmentation" in drawings else ""
+    cards = markup.grid(drawings["images"].card(), varied, markup.facts("The data", facts))
     return markup.section("images", "The images", lead, cards)
 
 
 def _learning(material: Material, drawings: Drawings) -> str:
-    cards = _cards(drawings, "loss", "accuracy", "learning-rate")
+    cards = _cards(drawings, "loss", "accuracy", "learning-rate", "gradient-norm")
     if not cards:
         return markup.section("learning", "How it learned", "Nothing was measured before the training stopped.")
-    lead = "From the first step to the last. The dotted line is a network that only guesses."
+    lead = "From the first step to the last. “Guessing” is a network that has learned nothing."
     if not material.epochs:
         lead = "No epoch was finished, so there are only the measurements between steps."
     numbers = markup.details("All epochs in numbers", _epochs_table(material)) if material.epochs else ""
@@ -80,21 +80,17 @@ HEADERS = {
     "val_accuracy": "validation accuracy",
     "test_loss": "test loss",
     "test_accuracy": "test accuracy",
-    "images_per_second": "images/s",
-    "train_seconds": "training time",
-    "val_seconds": "validation time",
-    "test_seconds": "test time",
-    "seconds": "time since the start",
 }
 
 
 def _epochs_table(material: Material) -> str:
-    names = list(dict.fromkeys(name for row in material.epochs for name in row.values))
+    """What was learned, epoch by epoch; how fast is in a table of its own."""
+    names = list(dict.fromkeys(name for row in material.epochs for name in row.values if name not in COLUMNS))
     rows = [
         [
             str(row.epoch),
             f"{row.step:,}",
-            *(_number(name, row.values[name]) if name in row.values else "" for name in names),
+            *(_number(name, row.values[name]) if name in row.values else UNKNOWN for name in names),
         ]
         for row in material.epochs
     ]
@@ -105,9 +101,7 @@ def _epochs_table(material: Material) -> str:
 def _number(name: str, value: float) -> str:
     if name.endswith("accuracy"):
         return percent(value, 2)
-    if name.endswith("seconds"):
-        return duration(value)
-    return f"{value:,.0f}" if name == "images_per_second" else f"{value:.4g}"
+    return f"{value:.4g}"
 
 
 def _classes(material: Material, drawings: Drawings) -> str:
@@ -149,14 +143,15 @@ def _looking(material: Material, drawings: Drawings) -> str:
     return markup.section("mistakes", "Looking closer", lead, _cards(drawings, "mistakes", "filters"))
 
 
-GROUPS = {"optimizer": "Optimiser", "schedule": "Schedule", "execution": "Execution", "saving": "Saving"}
+TITLES = {"augment": "Augmentation", "optimizer": "Optimiser"}
 
 
 def _settings(material: Material) -> str:
     asked, usual = material.config.to_dict(), TrainConfig().to_dict()
-    top = {name: value for name, value in asked.items() if name not in GROUPS}
+    groups = [field.name for field in fields(TrainConfig) if is_dataclass(getattr(material.config, field.name))]
+    top = {name: value for name, value in asked.items() if name not in groups}
     cards = [markup.facts("Training", _compared(top, usual))]
-    cards += [markup.facts(title, _compared(asked[name], usual[name])) for name, title in GROUPS.items()]
+    cards += [markup.facts(TITLES.get(name, name.capitalize()), _compared(asked[name], usual[name])) for name in groups]
     described = material.run.config["model"]
     arguments = [(name, str(value), "") for name, value in described.get("arguments", {}).items()]
     network = [
@@ -187,37 +182,6 @@ def _setting(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _machine(material: Material) -> str:
-    cards = [markup.facts("Time and memory", list(_times(material)))]
-    for title, names in (("Where it ran", ("plan", "hardware")), ("Versions", ("versions",))):
-        values = {key: value for name in names for key, value in material.about(name).items()}
-        noted = [(key.replace("_", " "), str(value), "") for key, value in values.items()]
-        cards.append(markup.facts(title, noted or [("environment.json", NOT_NOTED, "")]))
-    lead = "Times depend on the machine; they are as measured during this run."
-    return markup.section("machine", "Machine and time", lead, markup.grid(*cards))
-
-
-def _times(material: Material) -> Iterator[tuple[str, str, str]]:
-    """What was measured of time and memory."""
-    started = material.environment.get("started")
-    yield "Started", str(started).replace("T", " ") if started else NOT_NOTED, ""
-    if material.seconds is not None:
-        yield "Whole training", duration(material.seconds), ""
-    split = material.history.split
-    named = {
-        "train_seconds": "Training, an epoch",
-        f"{split}_seconds": f"{'Testing' if split == 'test' else 'Validation'}, an epoch",
-    }
-    for name, title in named.items():
-        if values := material.noted(name):
-            yield f"{title} (median)", duration(median(values)), ""
-    if speeds := material.noted("images_per_second"):
-        yield "Training speed (median)", f"{median(speeds):,.0f} images/s", ""
-        yield "Slowest and fastest epoch", f"{min(speeds):,.0f} and {max(speeds):,.0f} images/s", ""
-    peak = material.end.values.get("peak_memory_bytes") if material.end else None
-    yield "Peak RAM of the process", memory(peak) if peak else NOT_NOTED, ""
-
-
 def _again(material: Material) -> str:
     command = material.command
     if command:
@@ -226,20 +190,50 @@ def _again(material: Material) -> str:
         lead = "The run was started from Python. These lines repeat it."
     else:
         lead = "How the run was started is not noted. These lines of Python repeat it."
+    if material.changed:
+        began = "This command began the run" if command else "These lines have the latest settings"
+        lead = f"{began}, and nothing repeats it at once: it went on in another way, as told under “Machine and plan”."
     words = markup.code(command or python_source(material))
-    seed = (
-        f"The seed {material.config.seed} fixes the initial weights and the order of the images. {_sameness(material)}"
+    varied = (
+        ", the order of the images and how each is varied"
+        if material.config.augment.active
+        else (" and the order of the images")
     )
+    seed = f"The seed {material.config.seed} fixes the initial weights{varied}. {_sameness(material)}"
     return markup.section("again", "Do it again", lead, words, markup.paragraph(seed, kind="lead after"))
 
 
 def _sameness(material: Material) -> str:
-    """How equal a second run can be: sums on an accelerator are added up in no fixed order."""
-    device, threads = material.device, material.about("plan").get("threads")
-    exactly = "on the same machine, with the same versions and the same number of threads"
-    if device is None:
-        return f"On the CPU the numbers come out the same {exactly}; on an accelerator, and elsewhere, close to it."
-    if device == "cpu":
-        counted = f" ({threads})" if threads else ""
-        return f"On the CPU the numbers come out the same {exactly}{counted}; elsewhere they are close, not the same."
-    return f"This run was computed on {device}, where the numbers come out close, not the same, even on one machine."
+    """How equal a second run can be: sums in another order, or on an accelerator in none, have other last bits."""
+    plan, deterministic = material.plan, material.config.execution.deterministic
+    exactly = "give equal bits on the same machine, with the same versions and with the same plan"
+    if plan is None:
+        return (
+            f"On the CPU equal runs {exactly}; on an accelerator, and elsewhere, they come close. --deterministic "
+            "keeps to operations that always give the same bits, and its plan does not depend on measuring."
+        )
+    if plan.device != "cpu" and not deterministic:
+        return (
+            f"This run was computed on {plan.device}, where equal runs come close and are not the same, even on one "
+            "machine; --deterministic keeps to operations that always give the same bits, even where they are slower."
+        )
+    return f"Equal runs {exactly} ({plan.words}); elsewhere they come close. {_same_plan(material, plan)}".rstrip()
+
+
+def _same_plan(material: Material, plan: Plan) -> str:
+    """Whether a repeat has the same plan, and how to see to it."""
+    asked = material.config.execution
+    if asked.deterministic:
+        return "--deterministic was on, so the plan does not depend on measuring."
+    free = {
+        "--precision": (asked.precision == "auto", plan.precision),
+        "--memory-format": (asked.memory_format == "auto", plan.memory_format),
+        "--threads": (asked.threads == 0 and plan.device == "cpu", plan.threads),
+    }
+    pins = [f"{flag} {value}" for flag, (is_free, value) in free.items() if is_free]
+    if not pins:
+        return "The settings fix the plan."
+    return (
+        f"A repeat may measure and take another plan: {' '.join(pins)} fixes this one, and --deterministic takes one "
+        "without measuring."
+    )

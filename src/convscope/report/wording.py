@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from convscope.train import TrainConfig
+
 NBSP = "\N{NO-BREAK SPACE}"
 NOT_NOTED = "not noted"
+UNKNOWN = "\N{EN DASH}"  # in a table, what was not measured or says nothing
+OPEN = 20  # rows up to which a table is open from the start
 
 SPLITS = {"test": "test images", "val": "validation images"}  # what an epoch was judged by, in words
 
@@ -42,6 +46,19 @@ def memory(count: float) -> str:
     return f"{count / 2**30:.1f}{NBSP}GiB"
 
 
+def rate(per_second: float) -> str:
+    r"""Operations a second with a decimal prefix.
+
+    Example:
+        >>> rate(36.04e9), rate(512e3), rate(2.5e12), rate(7)
+        ('36.0\xa0G/s', '512\xa0k/s', '2.50\xa0T/s', '7.00/s')
+    """
+    step = min(5, max(0, int(math.log10(per_second) // 3))) if per_second > 0 else 0
+    value = per_second / 1000**step
+    prefix = f"{NBSP}{'kMGTP'[step - 1]}" if step else ""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{prefix}/s"
+
+
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """A number with its noun.
 
@@ -50,6 +67,21 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
         ('1 epoch', '60,000 images', '2 classes')
     """
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def after_epochs(config: TrainConfig) -> str:
+    """When the held-out images were looked at.
+
+    Example:
+        >>> after_epochs(TrainConfig(epochs=5)), after_epochs(TrainConfig(epochs=5, evaluate_every=2))
+        ('after each epoch', 'after every 2 epochs and at the end')
+        >>> after_epochs(TrainConfig(epochs=5, evaluate_every=9))
+        'after the last epoch'
+    """
+    every = config.evaluate_every
+    if every == 1 or config.epochs_begun == 1:
+        return "after each epoch"
+    return f"after every {every} epochs and at the end" if every < config.epochs_begun else "after the last epoch"
 
 
 def interval(right: int, total: int) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The training engine: batches in, weights out, and a run folder that says how."""
 
+from convscope.data.augment import AugmentConfig
 from convscope.train.config import ExecutionConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TrainConfig
 from convscope.train.distributed import World, join, restarted, started_by_torchrun
 from convscope.train.events import Event, Finished, History, Listener, Logged, Noted, Row, Started, Stepped
@@ -14,6 +15,7 @@ from convscope.train.trainer import Trainer
 
 __all__ = [
     "RECIPES",
+    "AugmentConfig",
     "Classification",
     "Event",
     "ExecutionConfig",

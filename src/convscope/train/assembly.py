@@ -50,7 +50,7 @@ def assemble(
     Raises:
         ValueError: Settings, images and model do not fit each other.
     """
-    device = _device_of(config, world)
+    device = _device_of(config, world, resumed)
     learn, held = dataset.train, dataset.test
     if config.val_fraction:
         learn, held = hold_out(dataset.train, config.val_fraction, config.seed)
@@ -117,9 +117,12 @@ def describe(model: nn.Module, dataset: Dataset, config: TrainConfig) -> dict[st
     }
 
 
-def _device_of(config: TrainConfig, world: World) -> torch.device:
+def _device_of(config: TrainConfig, world: World, resumed: Plan | None) -> torch.device:
     """The device of this process: on a machine with several accelerators each process has its own."""
-    device = find_device(config.execution.device)
+    name = config.execution.device
+    if name == "auto" and resumed is not None and torch.device(resumed.device).type == "cpu":
+        name = "cpu"  # an accelerator that came since would give other numbers
+    device = find_device(name)
     if world.size > 1 and device.type == "cuda":
         device = torch.device("cuda", world.local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)

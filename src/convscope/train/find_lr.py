@@ -12,11 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from convscope.data import Loader
 from convscope.train.checkpoint import restore_rng, rng_state
 from convscope.train.config import OptimizerConfig
 from convscope.train.objective import Objective
 from convscope.train.optim import build_optimizer, set_rate
+from convscope.train.parts import Batches
 from convscope.train.way import Way
 
 DIVERGED = 4.0  # times the best smoothed loss
@@ -80,7 +80,7 @@ class LrRange:
 
 def find_lr(
     model: nn.Module,
-    loader: Loader,
+    loader: Batches,
     objective: Objective,
     optimizer_config: OptimizerConfig,
     *,
@@ -151,7 +151,7 @@ def find_lr(
     )
 
 
-def _endless(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(loader: Batches) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of one epoch after another."""
     epoch = 0
     while True:
@@ -160,7 +160,12 @@ def _endless(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _sweep(
-    model: nn.Module, loader: Loader, objective: Objective, config: OptimizerConfig, rates: list[float], way: Way | None
+    model: nn.Module,
+    loader: Batches,
+    objective: Objective,
+    config: OptimizerConfig,
+    rates: list[float],
+    way: Way | None,
 ) -> Iterator[float]:
     """Train the model itself, one step for each rate; yield each step's loss before the step is taken."""
     way = way or Way(device=str(loader.device))

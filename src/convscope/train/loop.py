@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from convscope.errors import RunError, TrainingDiverged, TrainingInterrupted
-from convscope.train.checkpoint import Checkpoint, CheckpointStore, restore_rng, rng_state
+from convscope.train.checkpoint import Checkpoint, restore_rng, rng_state
 from convscope.train.config import seconds_of
 from convscope.train.distributed import contact
 from convscope.train.events import Finished, History, Logged, Noted, Row, Stepped
@@ -43,7 +44,7 @@ class Loop:
         self.epoch = self.batch = self.step = 0
         self.rows: list[Row] = []
         self.best: dict[str, float] = {}
-        self._store = CheckpointStore(run.path / "checkpoint")
+        self._store = run.checkpoints
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._time, self._epoch_time = Stopwatch(), Stopwatch()
         self._total_steps = parts.total_steps
@@ -132,7 +133,8 @@ class Loop:
         self.parts.emit(Finished("patience" if self.epoch < self.parts.epochs else "done"))
 
     def _train(self, stop: StopRequest) -> None:
-        if self.step == 0:
+        # A lazy network has no weights before its first batch, and nothing to go back to.
+        if self.step == 0 and not any(is_lazy(p) for p in self.parts.model.parameters()):
             self._save_checkpoint()
         while self.epoch < self.parts.epochs and not self._out_of_patience():
             self._train_epoch(stop)
@@ -191,13 +193,14 @@ class Loop:
         values = {"lr": self._lr(self.step - 1), **learned.means("train_"), "train_seconds": seconds}
         values |= _speed(parts, learned.count / seconds) | {"data_seconds": self._stepper.waiting.seconds}
         last = self.epoch + 1 == parts.epochs
-        if last or (self.epoch + 1) % parts.config.evaluate_every == 0:
+        if parts.held is not None and (last or (self.epoch + 1) % parts.config.evaluate_every == 0):
             judging = Stopwatch()
             judging.start()
             values |= parts.measure(parts.held).means(f"{split}_")
             values[f"{split}_seconds"] = judging.seconds
-            if not math.isfinite(values[f"{split}_loss"]):
-                raise BadLoss(self.step, values["lr"], values[f"{split}_loss"])
+            loss = values.get(f"{split}_loss", 0.0)  # an objective of one's own may have none
+            if not math.isfinite(loss):
+                raise BadLoss(self.step, values["lr"], loss)
         self.epoch, self.batch = self.epoch + 1, 0
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._epoch_time, self._stepper.waiting = Stopwatch(), Stopwatch()
@@ -216,7 +219,9 @@ class Loop:
             parts.average.write()
         parts.model.eval()
         kept = dataclasses.replace(parts, average=None)  # what counts is in the model itself from here on
-        if parts.split == "test" and parts.plan.precision == "float32":
+        if parts.test is None:
+            measured = {}
+        elif parts.split == "test" and parts.plan.precision == "float32":
             measured = {k: v for k, v in self.rows[-1].values.items() if k in ("test_loss", "test_accuracy")}
         else:
             measured = kept.measure(parts.test, exactly=True).means("test_")
@@ -309,14 +314,17 @@ class Loop:
     def _put_back(self, bad: BadLoss) -> TrainingDiverged:
         """Give the model the weights of the last checkpoint, and the words for what happened."""
         run, parts = self.folder, self.parts
-        good = self._store.newest(lambda warning: parts.emit(Noted(warning)))
-        parts.model.load_state_dict(good.model)
-        if parts.average is not None:
-            parts.average.restore(good.average)
-            parts.average.write()
+        complete = 0
+        if not self._store.empty:
+            good = self._store.newest(lambda warning: parts.emit(Noted(warning)))
+            complete = good.epoch
+            parts.model.load_state_dict(good.model)
+            if parts.average is not None:
+                parts.average.restore(good.average)
+                parts.average.write()
         parts.model.eval()
         parts.emit(Finished("diverged"))
-        kept = f"the weights of epoch {good.epoch} are kept in {run.path}" if good.epoch else "no epoch was complete"
+        kept = f"the weights of epoch {complete} are kept in {run.path}" if complete else "no epoch was complete"
         return TrainingDiverged(
             f"the loss became {bad.loss} at step {bad.step:,} (epoch {self.epoch + 1}, learning rate {bad.lr:.3g}) and "
             f"training stopped; {kept}; try a lower --lr, or --clip-grad 1"

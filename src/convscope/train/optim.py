@@ -108,9 +108,13 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group its share of a learning rate, as its ``"scale"`` says."""
+    """Give every group its share of a learning rate, as its ``"scale"`` says.
+
+    A group without one keeps its own rate: whoever brings an optimiser of his own sets its rates himself.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["scale"]
+        if "scale" in group:
+            group["lr"] = lr * group["scale"]
 
 
 def _numbers(model: nn.Module, config: OptimizerConfig) -> dict[int, tuple[float, float]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from convscope.data import Loader
 from convscope.nn import FlipAverage
 from convscope.train.average import WeightAverage
 from convscope.train.config import TrainConfig
@@ -20,6 +19,25 @@ from convscope.train.events import Event
 from convscope.train.meter import Meter
 from convscope.train.objective import Objective, Outcome
 from convscope.train.plan import Plan
+
+
+class Batches(Protocol):
+    """Where batches come from, epoch by epoch; ``convscope.data.Loader`` is one.
+
+    Targets are tensors unless the ``Objective`` knows better.
+    """
+
+    batch_size: int
+    device: torch.device
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+
+    def images_in(self, batch: int) -> int:
+        """How many images a batch has, over all processes; asked just before it is drawn."""
+
+    def batches(self, epoch: int = 0, *, start: int = 0) -> Iterator[tuple[Tensor, Any]]:
+        """Yield inputs and targets from batch ``start`` of epoch ``epoch`` on."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +51,12 @@ class Parts:
         model: On the plan's device already.
         forward: What trains: the model, or its compiled form.
         objective: The task.
-        optimizer: Over the model's parameters.
+        optimizer: Over the model's parameters; see ``set_rate`` for whose its rates are.
         average: Moving average of the weights, which is then what is judged and kept; None without one.
         head: Name of the layer that learns alone in the first epochs of a finetuning; empty where none does.
         train: Training batches.
-        held: Batches to measure each epoch on.
-        test: Batches to measure the final weights on.
+        held: Batches to measure each epoch on; None measures none.
+        test: Batches to measure the final weights on; None leaves that out.
         emit: Hears every event.
     """
 
@@ -51,9 +69,9 @@ class Parts:
     optimizer: Optimizer
     average: WeightAverage | None
     head: str
-    train: Loader
-    held: Loader
-    test: Loader
+    train: Batches
+    held: Batches | None
+    test: Batches | None
     emit: Callable[[Event], None]
 
     @property
@@ -64,7 +82,7 @@ class Parts:
     @property
     def split(self) -> Literal["val", "test"]:
         """What the curve is measured on; said in every name that it gives."""
-        return "test" if self.held is self.test else "val"
+        return "test" if self.held is self.test is not None else "val"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -99,7 +117,7 @@ class Parts:
         with self.average.swapped():
             yield self.model
 
-    def measure(self, loader: Loader, *, exactly: bool = False) -> Meter:
+    def measure(self, loader: Batches, *, exactly: bool = False) -> Meter:
         """Judge every image of a loader once, over all processes.
 
         Args:
@@ -112,7 +130,7 @@ class Parts:
         return meter.shared(self.world)
 
 
-def evaluate(objective: Objective, model: nn.Module, loader: Loader, *, plan: Plan | None = None) -> Meter:
+def evaluate(objective: Objective, model: nn.Module, loader: Batches, *, plan: Plan | None = None) -> Meter:
     """Judge every image of a loader once, in eval mode and without gradients; the mode is put back.
 
     Args:
@@ -133,7 +151,7 @@ def evaluate(objective: Objective, model: nn.Module, loader: Loader, *, plan: Pl
     return meter
 
 
-def _judge(objective: Objective, model: nn.Module, inputs: Tensor, targets: Tensor, plan: Plan | None) -> Outcome:
+def _judge(objective: Objective, model: nn.Module, inputs: Tensor, targets: Any, plan: Plan | None) -> Outcome:
     if plan is None:
         return objective.evaluation(model, inputs, targets)
     with plan.autocast():

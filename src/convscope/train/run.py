@@ -26,6 +26,7 @@ from convscope.data import Preprocess
 from convscope.errors import RunError
 from convscope.files import make_folder, read_json, replacing, write_bytes, write_json
 from convscope.nn import FlipAverage
+from convscope.train.checkpoint import CheckpointStore
 from convscope.train.config import TrainConfig
 from convscope.train.events import History, Row
 
@@ -168,6 +169,11 @@ class Run:
                 if number < len(lines):
                     raise RunError(f"{path} is damaged in line {number}: {error!r}") from error
         return History(tuple(rows))
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """What is needed to go on, in ``checkpoint/``."""
+        return CheckpointStore(self.path / "checkpoint")
 
     def note_sitting(self, environment: Mapping[str, Any]) -> None:
         """Add to ``environment.json`` that the training went on, and where."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from convscope.train.bench import is_out_of_memory, out_of_memory
 from convscope.train.distributed import no_exchange
 from convscope.train.meter import Meter
 from convscope.train.optim import set_rate
@@ -55,6 +56,7 @@ class Stepper:
 
         Raises:
             BadLoss: A loss was NaN or infinite.
+            RunError: The batch does not fit in memory.
         """
         parts = self.parts
         images = sum(parts.train.images_in(number) for number in numbers)
@@ -64,8 +66,13 @@ class Stepper:
             self.waiting.start()
             inputs, targets = next(batches)
             self.waiting.stop()
-            with no_exchange(forward, when=number != numbers[-1]):
-                self._gradient(forward, inputs, targets, images=images, step=step, lr=lr, meter=meter)
+            try:
+                with no_exchange(forward, when=number != numbers[-1]):
+                    self._gradient(forward, inputs, targets, images=images, step=step, lr=lr, meter=meter)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise out_of_memory(inputs) from error
         return self._apply(measured=measured)
 
     def _gradient(
@@ -73,6 +80,8 @@ class Stepper:
     ) -> None:
         """Add one batch's part of the mean gradient over ``images``, all that belong to the step in all processes."""
         parts = self.parts
+        if parts.plan.compiled and parts.world.size == 1 and len(targets) != parts.config.batch_size:
+            forward = parts.model  # compiled code is for one size; for the last batch alone it would be made again
         with parts.plan.autocast():
             outcome = parts.objective.training(forward, parts.plan.inputs(inputs), targets)
         self.watch.see(step, lr, outcome.loss)

@@ -24,6 +24,7 @@ from convscope.train.loop import Loop
 from convscope.train.objective import Objective
 from convscope.train.plan import Plan, environment
 from convscope.train.run import Run
+from convscope.train.way import process_kept
 
 
 class Trainer:
@@ -89,7 +90,7 @@ class Trainer:
             TrainingInterrupted: Stopped by Ctrl-C; ``resume`` goes on.
         """
         config = describe(model, dataset, self.config)
-        with join() as world:
+        with process_kept(), join() as world:
             torch.manual_seed(self.config.seed)
             parts = assemble(
                 self.config, model, dataset, objective=self.objective, world=world, emit=self._voice(world)
@@ -130,7 +131,7 @@ class Trainer:
         run = Run.open(path)
         trainer = cls(config or run.train_config, objective=objective, listeners=listeners)
         now = describe(model, dataset, trainer.config)
-        with join() as world, locked(run.path) if world.main else nullcontext():
+        with process_kept(), join() as world, locked(run.path) if world.main else nullcontext():
             history = run.history
             if history.of("end"):
                 raise RunError(f"{run.path} is complete: nothing is left to train; start a new run with another --out")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -85,14 +86,26 @@ class Way:
         return torch.amp.GradScaler(torch.device(self.device).type, init_scale=LOSS_SCALE)
 
 
-def flush_denormals() -> None:
-    """Let the CPU take numbers below 1e-38 for zero: with them it computes many times slower.
+def flush_denormals(flush: bool = True) -> None:
+    """Let the CPU take numbers below 1e-38 for zero, or not: with them it computes many times slower.
 
     The setting belongs to a thread and is handed down to threads that it starts. PyTorch sets it for the calling one
     only, so the workers that OpenMP keeps are sent home; the next operation starts new ones.
     """
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(flush)
     if sys.platform == "linux":
         openmp = ctypes.CDLL(None)
         if hasattr(openmp, "omp_pause_resource_all"):  # OpenMP 5.0
             openmp.omp_pause_resource_all(_PAUSE_SOFT)
+
+
+@contextmanager
+def process_kept() -> Iterator[None]:
+    """Give the program that trains its own settings back afterwards: number of threads, and what denormals are."""
+    threads, flushed = torch.get_num_threads(), not bool(torch.tensor(1e-310, dtype=torch.float64) * 1 > 0)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if not flushed:
+            flush_denormals(False)

@@ -4,7 +4,7 @@ They are narrow on purpose: on a phone a figure is as wide as the screen and its
 """
 
 from convscope.report.figures.augmentation import augmentation_grid
-from convscope.report.figures.curves import accuracy_curve, learning_rate, loss_curve
+from convscope.report.figures.curves import accuracy_curve, gradient_norm, learning_rate, loss_curve
 from convscope.report.figures.lr_range import lr_range
 from convscope.report.figures.matrices import confusion, per_class
 from convscope.report.figures.pictures import contact_sheet, first_convolution, first_layer_filters, mistakes
@@ -17,6 +17,7 @@ __all__ = [
     "contact_sheet",
     "first_convolution",
     "first_layer_filters",
+    "gradient_norm",
     "learning_rate",
     "loss_curve",
     "lr_range",

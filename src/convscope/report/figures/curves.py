@@ -1,4 +1,4 @@
-"""How a training went: loss, accuracy and learning rate over the epochs."""
+"""How a training went: loss, accuracy, learning rate and gradient norm over the epochs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from convscope.report.figures.style import BLUE, GRID, INK, MUTED, SMALL, TEXT, VERMILION, canvas, in_style
 from convscope.report.wording import SPLITS, percent
@@ -16,6 +16,7 @@ from convscope.train import History, Row
 
 HEIGHT = 2.75  # inches
 FEW = 40  # points up to which each gets a marker
+FEW_DECADES = 100.0  # between lowest and highest, up to which 2 and 5 are marked beside 1 and 10
 
 
 def _steps_per_epoch(history: History) -> float | None:
@@ -56,11 +57,13 @@ def _labels(history: History, what: str) -> tuple[str, str]:
     return training, held
 
 
-def _line(axes: Axes, x: list[float], y: list[float], color: str, label: str, marker: str) -> None:
+def _line(
+    axes: Axes, x: list[float], y: list[float], color: str, label: str, marker: str, *, linewidth: float = 1.6
+) -> None:
     if not x:
         return
     shown = marker if len(x) <= FEW else ""
-    axes.plot(x, y, color=color, label=label, marker=shown, markersize=4, linewidth=1.6, solid_capstyle="round")
+    axes.plot(x, y, color=color, label=label, marker=shown, markersize=4, linewidth=linewidth, solid_capstyle="round")
 
 
 def _both(axes: Axes, history: History, what: str) -> None:
@@ -88,8 +91,8 @@ def _finish(axes: Axes, history: History, ylabel: str) -> None:
         )  # fmt: skip
 
 
-def _chance(axes: Axes, level: float, text: str) -> None:
-    """A dotted line for a network that only guesses."""
+def _level(axes: Axes, level: float, text: str) -> None:
+    """A dotted line with its name: what guessing gives, or a limit."""
     axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     axes.annotate(
         text, (1, level), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
@@ -112,7 +115,7 @@ def loss_curve(history: History, *, num_classes: int | None = None) -> Figure:
     figure, axes = canvas(HEIGHT)
     _both(axes, history, "loss")
     if num_classes and axes.lines:
-        _chance(axes, math.log(num_classes), "guessing")
+        _level(axes, math.log(num_classes), "guessing")
     _finish(axes, history, "cross-entropy loss (nats)")
     axes.set_ylim(bottom=0)
     return figure
@@ -134,7 +137,7 @@ def accuracy_curve(history: History, *, num_classes: int | None = None) -> Figur
     _both(axes, history, "accuracy")
     lowest = min([float(np.min(line.get_ydata())) for line in axes.lines], default=0.0)
     if num_classes and axes.lines and lowest < 0.5:
-        _chance(axes, 1 / num_classes, "guessing")
+        _level(axes, 1 / num_classes, "guessing")
         lowest = 0.0
     start = 0.0 if lowest < 0.5 else min(0.9, math.floor(10 * lowest) / 10)
     _finish(axes, history, "images called right (%)" + (f", from {100 * start:.0f}" if start else ""))
@@ -157,4 +160,31 @@ def learning_rate(history: History) -> Figure:
     _finish(axes, history, "learning rate")
     axes.set_ylim(bottom=0)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=False)
+    return figure
+
+
+@in_style
+def gradient_norm(history: History, *, clip: float = 0.0) -> Figure:
+    """The length of the whole gradient before clipping, at every step that was noted, on a logarithmic axis.
+
+    Args:
+        history: Of a run, finished or not.
+        clip: When above 0, a dotted line marks the length that longer gradients were cut to.
+
+    Returns:
+        A figure 3.9 inches wide. Lines: the norm, then the limit. A gradient of zero has no place on the axis.
+    """
+    figure, axes = canvas(HEIGHT)
+    positive = [row for row in history.of("step") if row.values.get("grad_norm", 0.0) > 0]
+    x, y = _points(history, positive, "grad_norm")
+    _line(axes, x, y, BLUE, "_", "o", linewidth=1.6 if len(x) <= FEW else 0.9)  # it jumps: a thick line is a blot
+    if axes.lines:
+        axes.set_yscale("log")
+        few = max(y) < FEW_DECADES * min(y)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        if clip:
+            _level(axes, clip, "clipped to this")
+    _finish(axes, history, "norm of the gradient")
     return figure

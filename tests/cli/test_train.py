@@ -1,0 +1,82 @@
+"""``convscope train`` beyond a plain run: other starts, other settings, other ends."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from convscope.train import RECIPES, Run
+
+SHORT = ("--epochs", "1", "--threads", "1")
+
+
+@pytest.fixture
+def run(convscope, tmp_path):
+    assert convscope("train", *SHORT, "--out", tmp_path / "first").code == 0
+    return tmp_path / "first"
+
+
+def test_the_help_names_every_recipe(convscope, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    line = re.search(r"--recipe STR(.*?)--out", convscope("train", "--help").out, re.DOTALL)
+    assert line is not None
+    named = set(re.findall(r"-?[a-z]*-?[0-9a-z]+", line[1]))
+    assert {name for name in RECIPES if not name.startswith("speedrun")} <= named
+    assert {"speedrun-90", "speedrun-92", "-93", "-94"} <= named | {"speedrun-90"}
+
+
+def test_a_run_starts_from_the_weights_of_another(convscope, run, tmp_path):
+    answer = convscope("train", *SHORT, "--lr", "1e-9", "--init", run, "--out", tmp_path / "second")
+    assert answer.code == 0
+    assert "tensors come from" in answer.err
+    first, second = (Run.open(path).history.of("end")[0].values["test_accuracy"] for path in (run, tmp_path / "second"))
+    assert second == pytest.approx(first, abs=0.01)
+
+
+def test_finetuning_needs_weights_and_adapts_the_head(convscope, run, tmp_path):
+    answer = convscope("train", "--recipe", "finetune")
+    assert (answer.code, "--recipe finetune starts from weights" in answer.err) == (2, True)
+    words = ("--epochs", "3", "--threads", "1", "--crop", "1", "--flip", "none")
+    answer = convscope("train", "--recipe", "finetune", "--init", run, *words, "--out", tmp_path / "second")
+    assert answer.code == 0
+    config = Run.open(tmp_path / "second").train_config
+    assert (config.freeze_epochs, config.optimizer.layer_decay) == (2, 0.75)
+
+
+@pytest.mark.parametrize("contents", [None, b"no weights", "pickle"])
+def test_weights_that_are_none_are_refused(convscope, tmp_path, contents):
+    file = tmp_path / "weights.pt"
+    if contents == "pickle":
+        torch.save({"run": print}, file)
+    elif contents is not None:
+        file.write_bytes(contents)
+    answer = convscope("train", *SHORT, "--init", file, "--out", tmp_path / "run")
+    assert answer.code == 1
+    assert "weights.pt" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_learning_rate_is_looked_for_and_drawn(convscope, tmp_path):
+    answer = convscope("train", "--find-lr", "--threads", "1", "--out", tmp_path / "lr", "--json")
+    found = json.loads(answer.out)
+    assert answer.code == 0
+    assert len(found["rates"]) == len(found["losses"]) > 20
+    assert (tmp_path / "lr" / "lr_range.png").read_bytes().startswith(b"\x89PNG")
+    again = convscope("train", "--find-lr", "--threads", "1", "--out", tmp_path / "lr")
+    assert (again.code, "is there already; add --force" in again.err) == (2, True)
+
+
+def test_a_finished_run_is_not_resumed_and_another_setting_needs_force(convscope, run):
+    assert "is complete" in convscope("train", "--resume", run).err
+    history = Run.open(run).history
+    Run.open(run).rewrite_history(type(history)(history.rows[:-1]))
+    answer = convscope("train", "--resume", run, "--label-smoothing", "0.1")
+    assert answer.code == 1
+    assert "--label-smoothing: 0.0 then, 0.1 now" in answer.err
+
+
+def test_the_weights_of_epochs_are_kept(convscope, tmp_path):
+    assert convscope("train", "--epochs", "3", "--keep", "2", "--threads", "1", "--out", tmp_path / "run").code == 0
+    assert Run.open(tmp_path / "run").saved_epochs == (2, 3)
