@@ -12,6 +12,7 @@ from convscope import report as reports
 from convscope.errors import RunError
 from convscope.measure import Evaluation
 from convscope.report.drawings import NAMES
+from convscope.train import AugmentConfig, Row, TrainConfig
 from report import made
 from report.reading import FINISHED, write
 
@@ -61,11 +62,14 @@ def test_any_number_of_classes_and_channels(tmp_path, count: int, channels: int)
 
 
 PLOTS = ("loss", "accuracy", "learning-rate", "confusion", "per-class", "mistakes", "filters", "images")
+ALL_PLOTS = (*PLOTS, "gradient-norm", "augmentation")
+NORMS = tuple(Row("step", 1, number, {"grad_norm": 2.0 / number}) for number in (5, 10, 15, 20))
+AUGMENTED = TrainConfig(epochs=3, augment=AugmentConfig(flip="random"))
 
 
 def test_plots_are_pictures_with_something_in_them(tmp_path):
-    _, _, run = write(tmp_path, made.dataset(), FINISHED)
-    for name in PLOTS:
+    _, _, run = write(tmp_path, made.dataset(), (*NORMS, *FINISHED), config=AUGMENTED)
+    for name in ALL_PLOTS:
         content = (run.path / "plots" / f"{name}.png").read_bytes()
         picture = Image.open(io.BytesIO(content))
         picture.verify()
@@ -78,7 +82,7 @@ def test_plots_are_pictures_with_something_in_them(tmp_path):
 
 
 def test_nothing_is_loaded(tmp_path):
-    page, source, _ = write(tmp_path, made.dataset(channels=3), FINISHED)
+    page, source, _ = write(tmp_path, made.dataset(channels=3), (*NORMS, *FINISHED), config=AUGMENTED)
     assert "http://" not in source
     assert "https://" not in source
     assert "@import" not in source
@@ -93,11 +97,11 @@ def test_nothing_is_loaded(tmp_path):
 
 
 def test_themes_phone_and_readers(tmp_path):
-    page, source, _ = write(tmp_path, made.dataset(), FINISHED)
+    page, source, _ = write(tmp_path, made.dataset(), (*NORMS, *FINISHED), config=AUGMENTED)
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in source
     assert "@media (prefers-color-scheme: dark)" in source
     figures = re.findall(r"<svg.*?</svg>", source, re.DOTALL)
-    assert len(figures) == len(PLOTS)
+    assert len(figures) == len(ALL_PLOTS)
     for figure in figures:
         assert re.match(r'<svg class="plot" viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', figure)
         painted = set(re.findall(r"(?:fill|stroke): ?(#[0-9a-f]{3,8})", figure))
@@ -190,7 +194,7 @@ def test_figures_that_the_new_page_lacks_are_removed_and_nothing_else(tmp_path):
         "my-own.png",
         "mistakes.svg",
     }
-    assert set(NAMES) == set(PLOTS)
+    assert set(NAMES) == set(ALL_PLOTS)
 
 
 def test_a_figure_that_cannot_be_removed_is_one_sentence(tmp_path):

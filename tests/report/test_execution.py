@@ -69,7 +69,7 @@ def test_speed_waiting_and_peak_are_numbers_and_a_sentence(tmp_path):
     rows = (quick(1), quick(2), quick(3, data_seconds=0.2), made.end(3, 10 / 12))
     page, _, _ = write(tmp_path, made.dataset(), rows, plan=PLAN)
     assert "In the median epoch it learned from 1,002 images a second." in page.text
-    assert "Getting batches ready took 20.0 % of the training time, so the arithmetic sets the pace." in page.text
+    assert "Getting batches ready took 20.0 % of the training time, so the steps themselves set the pace." in page.text
     assert "It reached 6.0 % of the multiply-adds a second that this machine does in a product" in page.text
     assert "Training time in getting batches 20.0 %" in page.text, "1.2 of 6 seconds"
     assert "Multiply-adds (median) 12.9 G/s" in page.text

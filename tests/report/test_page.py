@@ -125,7 +125,8 @@ def test_without_its_environment_a_run_has_a_page(tmp_path, damage: str | None):
             {"device": "cpu", "threads": 2},
             "Equal runs give equal bits on the same machine, with the same versions and with the same plan (float32, "
             "contiguous, 2 threads); elsewhere they come close. A repeat may measure and take another plan: "
-            "--precision float32 --memory-format contiguous --threads 2 fixes this one, and --deterministic takes one without",
+            "--precision float32 --memory-format contiguous --threads 2 fixes this one, and --deterministic takes one "
+            "without measuring.",
         ),
         (
             {"device": "cuda:0", "threads": 2},

@@ -238,9 +238,7 @@ def test_a_batch_that_does_not_fit_says_what_to_lower(tmp_path, dataset):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     model[0].register_forward_pre_hook(give_up)
-    with pytest.raises(
-        RunError, match=r"32 images \(1, 8, 8\) does not fit .*lower --batch-size or --im"
-    ):
+    with pytest.raises(RunError, match=r"32 images \(1, 8, 8\) does not fit .*lower --batch-size or --im"):
         Trainer(SMALL).fit(model, dataset, out=tmp_path / "run")
 
 

@@ -63,7 +63,7 @@ def _trials(plan: Plan) -> str:
     headers = ["way", "a step", "loss off by", "gradient off by", "agrees", "note"]
     if not any(trial.note for trial in plan.trials):
         headers, rows = headers[:-1], [row[:-1] for row in rows]
-    return markup.table("A step forward and backward, and how far it is from the same in float32", headers, rows)
+    return markup.table("A step, and how far it is from float32", headers, rows)
 
 
 def _sittings(material: Material) -> str:

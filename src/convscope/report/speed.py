@@ -10,7 +10,7 @@ from convscope.report import markup
 from convscope.report.material import Material
 from convscope.report.wording import NOT_NOTED, OPEN, UNKNOWN, memory, percent, plural, rate
 
-MUCH = 0.25  # share of the training time in batches from which they, and not the arithmetic, are what to look at
+MUCH = 0.25  # share of the training time in batches from which they, and not the steps, are what to look at
 
 COLUMNS = {
     "images_per_second": "images/s",
@@ -45,7 +45,7 @@ def _meaning(material: Material) -> str:
         return "No epoch was finished, so its speed is not known. Times depend on the machine."
     said = f"In the median epoch it learned from {plural(round(median(speeds)), 'image')} a second."
     if share is not None:
-        meaning = "the images hold it up" if share >= MUCH else "the arithmetic sets the pace"
+        meaning = "the images hold it up" if share >= MUCH else "the steps themselves set the pace"
         said += f" Getting batches ready took {percent(share)} of the training time, so {meaning}."
     if peak:
         said += (

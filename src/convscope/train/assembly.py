@@ -80,6 +80,8 @@ def assemble(
     probe = preprocess(dataset.test.images[:2].to(device))
     objective.check(model, probe, len(dataset.classes))
     head = head_of(model, len(dataset.classes), probe)[0] if config.freeze_epochs else ""
+    if config.execution.sync_bn and world.size > 1:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     plan = _plan_for(config, model, objective, train, world, resumed)
     plan.settle()
     forward = plan.prepare(model)

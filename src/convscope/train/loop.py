@@ -188,6 +188,7 @@ class Loop:
     def _judge_epoch(self) -> None:
         """Measure what an epoch has made, write its row and save."""
         parts, split, seconds = self.parts, self.parts.split, self._epoch_time.seconds
+        self._refuse_bad()
         self._epoch_meter.merge(self._interval_meter)
         learned = self._epoch_meter.shared(parts.world)
         values = {"lr": self._lr(self.step - 1), **learned.means("train_"), "train_seconds": seconds}
@@ -219,9 +220,10 @@ class Loop:
             parts.average.write()
         parts.model.eval()
         kept = dataclasses.replace(parts, average=None)  # what counts is in the model itself from here on
+        measured_already = bool(self.rows) and self.rows[-1].kind == "epoch" and self.rows[-1].step == self.step
         if parts.test is None:
             measured = {}
-        elif parts.split == "test" and parts.plan.precision == "float32":
+        elif parts.split == "test" and parts.plan.precision == "float32" and measured_already:
             measured = {k: v for k, v in self.rows[-1].values.items() if k in ("test_loss", "test_accuracy")}
         else:
             measured = kept.measure(parts.test, exactly=True).means("test_")
@@ -289,8 +291,10 @@ class Loop:
         return better
 
     def _out_of_patience(self) -> bool:
+        """Whether enough epochs went by; asked after a measurement only, so that the last weights are measured."""
         patience = self.parts.config.saving.patience
-        return bool(patience and self.best) and self.epoch - self.best["epoch"] >= patience
+        measured = bool(self.rows) and "val_loss" in self.rows[-1].values
+        return bool(patience and self.best and measured) and self.epoch - self.best["epoch"] >= patience
 
     def _refuse_bad(self) -> None:
         """Before anything is saved within an epoch: a loss may have been good and the step after it not."""

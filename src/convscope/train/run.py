@@ -230,10 +230,11 @@ class Run:
         Raises:
             RunError: It could not be written; the files of other epochs are whole.
         """
+        if keep == 0:  # those of an earlier sitting stay
+            return
         path = self._weights_file(epoch)
-        if keep != 0:
-            make_folder(path.parent)
-            self._write_weights(path, state)
+        make_folder(path.parent)
+        self._write_weights(path, state)
         newest_first = [number for number in reversed(self.saved_epochs) if number <= epoch]
         for other in set(self.saved_epochs) - set(newest_first[:keep]):
             self._weights_file(other).unlink(missing_ok=True)

@@ -33,14 +33,14 @@ def factor(step: int, *, total_steps: int, steps_per_epoch: int, schedule: Sched
         rise = max(1, round(schedule.rise * total_steps))
         if step < rise:
             return ONE_CYCLE_START + (1 - ONE_CYCLE_START) * step / rise
-        fallen = (step - rise) / max(1, total_steps - rise)
+        fallen = min(1.0, (step - rise) / max(1, total_steps - rise))
         return _cosine(fallen) if schedule.sched == "one-cycle" else 1 - fallen
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if schedule.sched == "constant":
         return 1.0
-    return _cosine((step - warmup) / (total_steps - warmup))
+    return _cosine(min(1.0, (step - warmup) / (total_steps - warmup)))
 
 
 def _cosine(progress: float) -> float:

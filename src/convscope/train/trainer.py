@@ -147,7 +147,7 @@ class Trainer:
             parts = assemble(
                 trainer.config, model, dataset, objective=objective, world=world, emit=emit, resumed=_plan_of(run)
             )
-            world.tell(None)  # everybody has read what the first process is about to change
+            world.gather(None)  # everybody has read what the first process is about to change
             loop = Loop(run, parts)
             if saved is not None:
                 loop.restore(saved, history)

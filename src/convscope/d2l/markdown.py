@@ -1,0 +1,206 @@
+"""The book's own files taken apart: markdown with code in fences and one tab for each framework.
+
+A cell of code stands between a fence with ``{.python .input}`` and three backticks. A line ``%%tab mxnet, pytorch``
+(``#@tab`` in older files) says for whom it is; a cell without one is for the first framework, PyTorch. Inside a cell
+``if tab.selected('pytorch'):`` chooses as well. What is left here is what a reader of the tab "pytorch" sees.
+
+Source:
+    Zhang, Lipton, Li and Smola, "Dive into Deep Learning"; the marks are those of its tool d2lbook.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+TAB = "pytorch"
+
+_FENCE = re.compile(r"^```+\s*\{(?=[^}]*\.python\b)(?=[^}]*\.input\b)[^}]*\}")
+_ANY_FENCE = re.compile(r"^\s*(```+)")
+_CELL_TAB = re.compile(r"(?:%%|#\s*@)tab[ \t]+([\w, \t]+)")
+_TEXT_TAB = re.compile(r"^:begin_tab:`([\w, ]+)`")
+_CHOICE = re.compile(r"^(?P<indent>[ ]*)(?P<word>if|elif|else)\b(?P<test>[^:]*?):[ ]*(?P<rest>[^#\s].*)?")
+_SELECTED = re.compile(r"^\s*(?P<no>not\s+)?tab\.selected\((?P<names>[^()]*)\)\s*$")
+_MACHINERY = re.compile(r"^\s*(?:%load_ext\s+d2lbook\.tab|tab\.interact_select\()")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a notebook.
+
+    Args:
+        kind: Whether it is run or read.
+        source: What stands in it.
+        line: Where it begins in the file, counted from 1.
+    """
+
+    kind: Literal["code", "markdown"]
+    source: str
+    line: int
+
+
+def cells(text: str, *, tab: str = TAB) -> list[Cell]:
+    """The cells that a reader of one tab sees, in their order.
+
+    Args:
+        text: The whole file.
+        tab: The framework.
+
+    Raises:
+        ValueError: A fence that is never closed; the message names its line.
+
+    Example:
+        >>> text = '''# Sums
+        ... ```{.python .input}
+        ... %%tab pytorch
+        ... torch.ones(2).sum()
+        ... ```
+        ... ```{.python .input}
+        ... %%tab jax
+        ... jnp.ones(2).sum()
+        ... ```
+        ... '''
+        >>> [(cell.kind, cell.source) for cell in cells(text)]
+        [('markdown', '# Sums'), ('code', 'torch.ones(2).sum()')]
+    """
+    found = (_chosen(cell, tab) for cell in _split(text))
+    return [cell for cell in found if cell.source.strip()]
+
+
+def _split(text: str) -> list[Cell]:
+    """All cells of all tabs, as they stand in the file."""
+    parts: list[Cell] = []
+    kept: list[str] = []
+    kind: Literal["code", "markdown"] = "markdown"
+    begin, quoted = 1, ""  # the marks of a fence that is only to be read, while inside it
+
+    def close() -> None:
+        parts.append(Cell(kind, "\n".join(kept).strip("\n"), begin))
+        kept.clear()
+
+    for number, line in enumerate(text.splitlines(), start=1):
+        fence = _ANY_FENCE.match(line)
+        if kind == "code" and line.rstrip() == "```":
+            close()
+            kind, begin = "markdown", number + 1
+        elif kind == "markdown" and not quoted and _FENCE.match(line):
+            close()
+            kind, begin = "code", number
+        else:
+            kept.append(line)
+            if kind == "markdown" and fence is not None:
+                quoted = "" if quoted and fence[1] == quoted else quoted or fence[1]
+    if kind == "code":
+        raise ValueError(f"line {begin}: the code that begins here is never closed; expected a line of three backticks")
+    close()
+    return parts
+
+
+def _chosen(cell: Cell, tab: str) -> Cell:
+    """A cell as one tab shows it; empty when it is for others, or is only about tabs."""
+    if cell.kind == "markdown":
+        return Cell(cell.kind, _text(cell.source, tab), cell.line)
+    tabs = _CELL_TAB.search(cell.source)  # anywhere, also in a comment: so the book's tool reads it
+    named = {name.strip() for name in tabs[1].split(",")} if tabs is not None else {TAB}
+    if tab not in named and "all" not in named:
+        return Cell(cell.kind, "", cell.line)
+    lines = [line for line in cell.source.splitlines() if not _CELL_TAB.search(line) and not _MACHINERY.match(line)]
+    return Cell(cell.kind, "\n".join(flatten(lines, tab)).strip("\n"), cell.line)
+
+
+def _text(source: str, tab: str) -> str:
+    """Prose without the passages that are for other tabs."""
+    kept, shown = [], True
+    for line in source.splitlines():
+        begin = _TEXT_TAB.match(line)
+        if begin is not None:
+            shown = tab in {name.strip() for name in begin[1].split(",")} or begin[1].strip() == "all"
+        elif line.startswith(":end_tab:"):
+            shown = True
+        elif shown:
+            kept.append(line)
+    return "\n".join(kept).strip("\n")
+
+
+def flatten(lines: list[str], tab: str = TAB) -> list[str]:
+    """Lines of code in which every ``if tab.selected(...)`` has been decided, also inside one another.
+
+    Example:
+        >>> flatten(["if tab.selected('mxnet'):", "    a = 1", "else:", "    a = 2", "a"])
+        ['a = 2', 'a']
+    """
+    done: list[str] = []
+    i = 0
+    while i < len(lines):
+        if _is_choice(lines[i], "if"):
+            taken, end = _branch(lines, i, tab)
+            done += flatten(taken, tab) or _placeholder(done, lines, i, end)
+            i = end
+        else:
+            done.append(lines[i])
+            i += 1
+    return done
+
+
+def _is_choice(line: str, word: str) -> bool:
+    found = _CHOICE.match(line)
+    return found is not None and found["word"] == word and _SELECTED.match(found["test"]) is not None
+
+
+def _branch(lines: list[str], start: int, tab: str) -> tuple[list[str], int]:
+    """The lines, moved left, of the first branch that is for the tab, and where the whole choice ends."""
+    indent = _indent(lines[start])
+    taken: list[str] | None = None
+    i = start
+    while i < len(lines):
+        head = _CHOICE.match(lines[i])
+        if head is None or len(head["indent"]) != indent or (head["word"] == "if") != (i == start):
+            break
+        end = _body_end(lines, i + 1, indent)
+        if taken is None and _is_for(head["test"], tab, lines[i]):
+            rest = [" " * indent + head["rest"]] if head["rest"] else []
+            taken = rest + _moved_left(lines[i + 1 : end], indent)
+        i = end
+    return taken or [], i
+
+
+def _is_for(test: str, tab: str, line: str) -> bool:
+    if not test.strip():
+        return True  # else
+    selected = _SELECTED.match(test)
+    if selected is None:
+        raise ValueError(f"expected tab.selected(...) in every branch of the choice, got: {line.strip()}")
+    names = ast.literal_eval(f"[{selected['names']}]")
+    names = [name for item in names for name in (item if isinstance(item, list | tuple) else [item])]
+    return (tab in names) != bool(selected["no"])
+
+
+def _body_end(lines: list[str], start: int, indent: int) -> int:
+    """Where the lines end that stand deeper; empty lines at the end belong to what follows."""
+    end = start
+    for i in range(start, len(lines)):
+        if lines[i].strip():
+            if _indent(lines[i]) <= indent:
+                break
+            end = i + 1
+    return end
+
+
+def _moved_left(body: list[str], indent: int) -> list[str]:
+    deeper = min((_indent(line) for line in body if line.strip()), default=indent) - indent
+    return [line[deeper:] if not line[:deeper].strip() else line for line in body]
+
+
+def _placeholder(done: list[str], lines: list[str], start: int, end: int) -> list[str]:
+    """``pass``, where nothing else is left of a function or a loop."""
+    before = next((line for line in reversed(done) if line.strip()), "")
+    after = next((line for line in lines[end:] if line.strip()), "")
+    indent = _indent(lines[start])
+    alone = before.rstrip().endswith(":") and _indent(before) < indent and (not after or _indent(after) < indent)
+    return [" " * indent + "pass"] if alone else []
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))

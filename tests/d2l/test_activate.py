@@ -1,0 +1,205 @@
+"""`from d2l import torch as d2l` finds ours, and says so. In processes of their own: it is about imports."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from convscope.d2l.finder import BookFinder, deactivate, without_install
+from convscope.d2l.limits import Limits, limits
+
+
+def python(program: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program where the book's own library is installed, as a package in ``folder``."""
+    environment = {**os.environ, "PYTHONPATH": str(folder) if folder else ""}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder with a package ``d2l`` that must not be used."""
+    (tmp_path / "d2l").mkdir()
+    (tmp_path / "d2l" / "__init__.py").write_text("__version__ = 'the real one'\n")
+    (tmp_path / "d2l" / "torch.py").write_text("REAL = True\n")
+    (tmp_path / "d2l" / "jax.py").write_text("REAL = True\n")
+    return tmp_path
+
+
+def test_ours_is_found_also_where_the_real_one_is_installed(installed):
+    program = """
+import importlib, sys
+import d2l; assert d2l.__version__ == "the real one"; del sys.modules["d2l"]  # it is there
+import convscope.d2l.activate
+import convscope.d2l.activate, convscope.d2l
+importlib.reload(convscope.d2l.activate)  # once more says nothing
+from d2l import torch as d2l
+import convscope.d2l.torch
+assert d2l is convscope.d2l.torch is sys.modules["d2l.torch"]
+assert d2l.__spec__.name == d2l.__name__ == "convscope.d2l.torch"
+assert not hasattr(d2l, "REAL")
+import d2l as package
+assert package.torch is d2l and "convscope" in package.__version__ and package.__version__.startswith("1.0.3")
+import d2l.torch
+from d2l.torch import LeNet
+assert LeNet is convscope.d2l.LeNet
+old = d2l.torch.LeNet
+assert importlib.reload(d2l.torch) is convscope.d2l.torch  # the file is read again, in place
+d2l.torch.mark = 1
+assert convscope.d2l.torch.mark == 1  # what is patched there is patched here
+assert importlib.import_module("d2l.torch").corr2d is convscope.d2l.corr2d
+"""
+    answer = python(program, installed)
+    assert (answer.returncode, answer.stdout) == (0, ""), answer.stderr
+    assert answer.stderr.count("from d2l import torch as d2l") == 1
+    assert answer.stderr.startswith("convscope: ")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_without_it_nothing_is_changed(installed):
+    answer = python(
+        "import convscope.d2l.finder, convscope.d2l\nfrom d2l import torch as d2l\nprint(d2l.REAL)", installed
+    )
+    assert (answer.stdout, answer.stderr) == ("True\n", "")
+
+
+def test_the_real_one_imported_before_is_refused_and_stays(installed):
+    program = """
+import sys
+from d2l import torch
+try:
+    import convscope.d2l.activate
+except ImportError as error:
+    print(error)
+import d2l
+print(d2l.__version__, [finder for finder in sys.meta_path if "Book" in type(finder).__name__])
+"""
+    answer = python(program, installed)
+    said, left = answer.stdout.splitlines()
+    assert str(installed / "d2l" / "__init__.py") in said
+    assert "restart Python" in said
+    assert "`import convscope.d2l.activate` before" in said
+    assert left == "the real one []"
+
+
+@pytest.mark.parametrize("line", ["from d2l import jax as d2l", "import d2l.mxnet", "from d2l.tensorflow import LeNet"])
+def test_other_frameworks_are_refused_with_what_to_write(installed, line):
+    answer = python(f"import convscope.d2l.activate\n{line}", installed)
+    assert answer.returncode == 1
+    last = answer.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: convscope has the book's names for PyTorch only, got d2l.")
+    assert "from d2l import torch as d2l" in last
+
+
+def test_deactivated_finds_the_installed_one_again(installed):
+    program = """
+import convscope.d2l.activate as a
+from d2l import torch as ours
+a.deactivate()
+from d2l import torch as theirs
+print(theirs.REAL, ours is theirs)
+"""
+    assert python(program, installed).stdout == "True False\n"
+
+
+def test_the_extension_of_ipython(installed):
+    program = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+def run(text):
+    result = shell.run_cell(text)
+    result.raise_error()
+    return result.result
+run("%load_ext convscope.d2l")
+assert run("from d2l import torch as d2l; d2l.__name__") == "convscope.d2l.torch"
+assert run("!pip install d2l==1.0.3") is None
+run("if True:\\n    %pip install -q d2l")
+run("%unload_ext convscope.d2l")
+assert run("from d2l import torch as d2l; d2l.REAL") is True
+"""
+    answer = python(program, installed)
+    assert answer.returncode == 0, answer.stderr
+    notes = [line for line in answer.stderr.splitlines() if line.startswith("convscope:")]
+    assert len(notes) == 3
+    assert "left out `!pip install d2l==1.0.3`" in notes[1]
+    assert "left out `%pip install -q d2l`" in notes[2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "!pip install d2l",
+        "! pip install d2l==1.0.3",
+        "%pip install -U d2l",
+        "!pip3 install 'd2l>=1.0' --quiet",
+        '!pip install "d2l==0.17.6"',
+        "!python -m pip install d2l==1.0.3",
+        "!{sys.executable} -m pip install --upgrade d2l",
+        "!pip install git+https://github.com/d2l-ai/d2l-zh@release  # installing d2l",
+        "get_ipython().system('pip install d2l==1.0.3')",
+        "    !pip install d2l==1.0.3 && echo done",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_line_that_installs_the_book_is_left_out(line, end):
+    (left,) = without_install([line + end])
+    assert left.endswith(";" + end)  # shows no value in a notebook
+    assert left.startswith(line[: len(line) - len(line.lstrip())] + "__import__(")
+    said = SimpleNamespace(text="")
+    namespace = {"__import__": lambda *_, **__: SimpleNamespace(skipped=lambda what: setattr(said, "text", what))}
+    exec(left.strip(), {"__builtins__": namespace})
+    assert said.text == line.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("!pip install d2l==1.0.3 pandas\n", "!pip install pandas\n"),
+        ("%pip install -q torch d2l torchvision", "%pip install -q torch torchvision"),
+        ("get_ipython().system('pip install d2l torch')", "get_ipython().system('pip install torch')"),
+        ("!pip install d2l torch && echo d2l", "!pip install torch && echo d2l"),
+    ],
+)
+def test_what_else_a_line_installs_stays(line, left):
+    assert without_install([line]) == [left]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "!pip install d2lbook",
+        "!pip install pandas",
+        "!pip uninstall -y d2l",
+        "x = 'pip install d2l'",
+        "!pip list",
+        "# d2l",
+    ],
+)
+def test_other_lines_stay_as_they_are(line):
+    assert without_install([line]) == [line]
+
+
+def test_other_names_are_left_to_others():
+    assert BookFinder().find_spec("d2lbook", None) is None
+    deactivate()  # where nothing is active there is nothing to do
+
+
+def test_limits_come_from_the_environment(monkeypatch):
+    for name in Limits(1, 1).environment():
+        monkeypatch.delenv(name, raising=False)
+    assert not limits()
+    assert limits().epochs(7) == 7
+    for wanted in (Limits(max_epochs=2, images=300), Limits(images=5)):
+        for name in Limits(1, 1).environment():
+            monkeypatch.delenv(name, raising=False)
+        for name, value in wanted.environment().items():
+            monkeypatch.setenv(name, value)
+        assert limits() == wanted
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "many", "1.5", "²"])
+def test_a_limit_that_is_no_number_is_refused(text):
+    with pytest.raises(ValueError, match=f"CONVSCOPE_LIMIT must be a whole number of at least 1, got '{text}'"):
+        limits({"CONVSCOPE_LIMIT": text})
