@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: threads that wait for each other give the core away
@@ -14,6 +15,10 @@ settings.register_profile(
     "checks", max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("checks")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and a training rightly leaves that as it is.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tensors in tests are tiny: two threads that wait for each other are slower than one.
 torch.set_num_threads(1)

@@ -14,7 +14,8 @@ from convscope.d2l.limits import Limits, limits
 
 def python(program: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program where the book's own library is installed, as a package in ``folder``."""
-    environment = {**os.environ, "PYTHONPATH": str(folder) if folder else ""}
+    places = [str(folder) if folder else "", os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
 
 

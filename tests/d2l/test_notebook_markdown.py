@@ -130,6 +130,10 @@ def test_a_fence_inside_quoted_text_is_text():
         ("if not tab.selected('pytorch'):\n    a = 1\nelse:\n    a = 2", "a = 2"),
         ("if tab.selected('jax'):\n    a = 1\nelif tab.selected('pytorch'):\n    a = 2\nelse:\n    a = 3", "a = 2"),
         ("if tab.selected('jax'):\n    a = 1\nelif tab.selected('mxnet'):\n    a = 2\nelse:\n    a = 3", "a = 3"),
+        ("if tab.selected('mxnet') or tab.selected('pytorch'):  # both\n    a = 1", "a = 1"),
+        ("if tab.selected('mxnet') or (not tab.selected('pytorch')):\n    a = 1\nb", "b"),
+        ("if tab.selected('pytorch') and not tab.selected('mxnet'):\n    a = 1", "a = 1"),
+        ("if tab.selected('jax') and backend_is_new:\n    a = 1\nb", "b"),  # nothing that is not ours is looked at
         ("if x:\n    a = 1\nelse:\n    a = 2", "if x:\n    a = 1\nelse:\n    a = 2"),
         (
             "def f():\n    if tab.selected('mxnet'):\n        return 1\n    if tab.selected('pytorch'):\n"
@@ -150,9 +154,13 @@ def test_choices_are_decided(given, left):
     ast.parse(left)
 
 
-def test_a_choice_that_is_not_only_about_tabs_is_refused():
-    with pytest.raises(ValueError, match=r"expected tab.selected\(...\) in every branch .* got: elif x:"):
-        flatten(["if tab.selected('jax'):", "    a", "elif x:", "    b"])
+@pytest.mark.parametrize(
+    "line", ["elif x:", "elif tab.selected('pytorch') and x:", "elif tab.chosen('jax'):", "elif x y:"]
+)
+def test_a_choice_that_is_not_only_about_tabs_is_refused(line):
+    with pytest.raises(ValueError, match=r"expected nothing but tab\.selected") as refused:
+        flatten(["if tab.selected('jax'):", "    a", line, "    b"])
+    assert str(refused.value).endswith(f"got: {line}")
 
 
 TABS = ("pytorch", "mxnet", "jax", "tensorflow")
@@ -172,8 +180,11 @@ def programs(draw, depth=0):
         if kind == "def":
             lines += [f"def f{name}():", *inside, f"f{name}()"]
         else:
-            chosen = ", ".join(map(repr, draw(st.lists(st.sampled_from(TABS), min_size=1, max_size=3))))
-            lines += [f"if {draw(st.sampled_from(['', 'not ']))}tab.selected({chosen}):", *inside]
+            tests = []
+            for _ in range(draw(st.integers(1, 2))):
+                chosen = ", ".join(map(repr, draw(st.lists(st.sampled_from(TABS), min_size=1, max_size=3))))
+                tests.append(f"{draw(st.sampled_from(['', 'not ']))}tab.selected({chosen})")
+            lines += [f"if {draw(st.sampled_from([' or ', ' and '])).join(tests)}:", *inside]
             if draw(st.booleans()):
                 lines += ["else:", *("    " + line for line in draw(programs(depth + 1)))]
     return lines

@@ -22,7 +22,7 @@ _ANY_FENCE = re.compile(r"^\s*(```+)")
 _CELL_TAB = re.compile(r"(?:%%|#\s*@)tab[ \t]+([\w, \t]+)")
 _TEXT_TAB = re.compile(r"^:begin_tab:`([\w, ]+)`")
 _CHOICE = re.compile(r"^(?P<indent>[ ]*)(?P<word>if|elif|else)\b(?P<test>[^:]*?):[ ]*(?P<rest>[^#\s].*)?")
-_SELECTED = re.compile(r"^\s*(?P<no>not\s+)?tab\.selected\((?P<names>[^()]*)\)\s*$")
+_SELECTED = re.compile(r"\btab\.selected\(")
 _MACHINERY = re.compile(r"^\s*(?:%load_ext\s+d2lbook\.tab|tab\.interact_select\()")
 
 
@@ -146,7 +146,7 @@ def flatten(lines: list[str], tab: str = TAB) -> list[str]:
 
 def _is_choice(line: str, word: str) -> bool:
     found = _CHOICE.match(line)
-    return found is not None and found["word"] == word and _SELECTED.match(found["test"]) is not None
+    return found is not None and found["word"] == word and _SELECTED.search(found["test"]) is not None
 
 
 def _branch(lines: list[str], start: int, tab: str) -> tuple[list[str], int]:
@@ -169,12 +169,26 @@ def _branch(lines: list[str], start: int, tab: str) -> tuple[list[str], int]:
 def _is_for(test: str, tab: str, line: str) -> bool:
     if not test.strip():
         return True  # else
-    selected = _SELECTED.match(test)
-    if selected is None:
-        raise ValueError(f"expected tab.selected(...) in every branch of the choice, got: {line.strip()}")
-    names = ast.literal_eval(f"[{selected['names']}]")
-    names = [name for item in names for name in (item if isinstance(item, list | tuple) else [item])]
-    return (tab in names) != bool(selected["no"])
+    try:
+        return _decided(ast.parse(test.strip(), mode="eval").body, tab)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"expected nothing but tab.selected(...) in a choice of tabs, got: {line.strip()}") from error
+
+
+def _decided(test: ast.expr, tab: str) -> bool:
+    """The value of a test that is made of ``tab.selected(...)``, ``not``, ``and`` and ``or``."""
+    match test:
+        case ast.BoolOp(op=ast.Or()):
+            return any(_decided(part, tab) for part in test.values)
+        case ast.BoolOp(op=ast.And()):
+            return all(_decided(part, tab) for part in test.values)
+        case ast.UnaryOp(op=ast.Not()):
+            return not _decided(test.operand, tab)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="tab"), attr="selected"), keywords=[]):
+            names = [ast.literal_eval(argument) for argument in test.args]
+            return any(tab == name or (isinstance(name, list | tuple) and tab in name) for name in names)
+        case _:
+            raise ValueError("something else")
 
 
 def _body_end(lines: list[str], start: int, indent: int) -> int:
