@@ -33,13 +33,17 @@ def machine(*packages: str) -> dict[str, Any]:
     import torch
 
     from convscope import __version__
-    from convscope.train.probe import cpu_name
+    from convscope.train.probe import cpu_name, native_precisions, peak_macs
 
+    threads, cpu = torch.get_num_threads(), torch.device("cpu")
+    peaks = {precision: 2e-9 * peak_macs("cpu", precision, threads) for precision in native_precisions(cpu)}
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "matrix_gflops": {precision: round(peak) for precision, peak in peaks.items()},  # with these threads, just now
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convscope.errors import RunError
-from convscope.train import ExecutionConfig, contest, plan, probe
+from convscope.train import RECIPES, ExecutionConfig, contest, plan, probe
 from convscope.train.objective import Classification, Outcome
 from convscope.train.plan import Plan, choose_plan, environment
 from convscope.train.probe import native_precisions
@@ -283,6 +283,28 @@ def test_an_emulated_precision_is_taken_when_asked_for_with_a_warning(network, m
     assert "bfloat16 as asked, though" in chosen.reason
     assert "only emulates it, slowly" in chosen.reason
     assert objective.steps == []
+
+
+@pytest.mark.parametrize(
+    ("native", "taken"),
+    [
+        (("float32",), "float32"),
+        (("float32", "bfloat16", "float16"), "bfloat16"),
+        (("float32", "float16"), "float16"),
+    ],
+)
+def test_reduced_is_what_the_device_computes_natively(network, machine, monkeypatch, native, taken):
+    monkeypatch.setattr(plan, "native_precisions", lambda device: native)
+    config = ExecutionConfig(device="cpu", precision="reduced", memory_format="channels_last", threads=1)
+    chosen, objective, _ = choose(network, config=config, steps=100)
+    assert (chosen.precision, chosen.memory_format, objective.steps) == (taken, "channels_last", [])
+    long, objective, _ = choose(network, config=config)
+    assert long.precision == taken
+    assert {precision for precision, _, _ in objective.steps} <= {"float32", taken}
+
+
+def test_no_recipe_asks_for_a_precision_that_a_machine_may_not_have():
+    assert {entry.config.execution.precision for entry in RECIPES.values()} <= {"auto", "reduced", "float32"}
 
 
 @pytest.mark.parametrize(

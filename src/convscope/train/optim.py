@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from convscope.train.config import OptimizerConfig
+from convscope.train.lean import LeanAdamW, LeanSGD
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -100,9 +101,9 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     how = {"fused": True} if _can_fuse(trained) else {"foreach": True}
     optimizer: Optimizer
     if config.opt == "sgd":
-        optimizer = SGD(described, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, **how)
+        optimizer = LeanSGD(described, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, **how)
     else:
-        optimizer = AdamW(described, lr=config.lr, betas=(config.momentum, 0.999), **how)
+        optimizer = LeanAdamW(described, lr=config.lr, betas=(config.momentum, 0.999), **how)
     optimizer.register_load_state_dict_post_hook(_match_memory_format)
     return optimizer
 

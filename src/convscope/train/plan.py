@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import time
@@ -119,7 +118,7 @@ def _obstacle(resumed: Plan, config: ExecutionConfig) -> str:
     if device is None or device.type != torch.device(resumed.device).type:
         where = f"{resumed.device_name} ({resumed.device})"
         return f"the run began on {where} and cannot go on there, so its numbers will not be the same to the bit"
-    if config.precision == "auto" and resumed.precision not in native_precisions(device):
+    if config.precision in ("auto", "reduced") and resumed.precision not in native_precisions(device):
         return f"the run began in {resumed.precision}, which {device_name(device)} does not compute natively"
     return ""
 
@@ -155,11 +154,27 @@ def _compiling(plan: Plan, bench: Bench) -> Plan:
     )
 
 
+def _reduced(device: torch.device) -> tuple[str, ...]:
+    """The precision below float32 to use on a device, or none where it computes none natively.
+
+    float16 needs its gradients scaled and can overflow all the same: it stands in only where there is no bfloat16.
+    """
+    native = native_precisions(device)
+    return tuple(name for name in ("bfloat16", "float16") if name in native)[:1]
+
+
+def _precision(config: ExecutionConfig, device: torch.device) -> str:
+    """What was asked for, unmeasured; float32 where that is left to the trial."""
+    if config.precision == "reduced":
+        return (*_reduced(device), "float32")[0]
+    return "float32" if config.precision == "auto" else config.precision
+
+
 def _plainest(config: ExecutionConfig, device: torch.device) -> Way:
     """What was asked for, and where nothing was asked for, what PyTorch does by itself."""
     return Way(
         device=str(device),
-        precision="float32" if config.precision == "auto" else config.precision,
+        precision=_precision(config, device),
         memory_format="contiguous" if config.memory_format == "auto" else config.memory_format,
         threads=config.threads or torch.get_num_threads(),
     )
@@ -167,10 +182,8 @@ def _plainest(config: ExecutionConfig, device: torch.device) -> Way:
 
 def _candidates(config: ExecutionConfig, plain: Way) -> list[Way]:
     """Every precision and format that may be chosen, the most promising first."""
-    native = native_precisions(torch.device(plain.device))
-    # float16 needs its gradients scaled and can overflow all the same: it stands in only where there is no bfloat16.
-    reduced = [name for name in ("bfloat16", "float16") if name in native][:1]
-    precisions = [*reduced, "float32"] if config.precision == "auto" else [config.precision]
+    device = torch.device(plain.device)
+    precisions = [*_reduced(device), "float32"] if config.precision == "auto" else [plain.precision]
     formats = ["channels_last", "contiguous"] if config.memory_format == "auto" else [config.memory_format]
     return [replace(plain, precision=precision, memory_format=order) for precision in precisions for order in formats]
 
@@ -197,7 +210,6 @@ def _fresh(config: ExecutionConfig, plain: Way, task: _Task) -> Plan:
         return plan(plain, "deterministic as asked, so nothing was measured")
     if task.steps < FEWEST_STEPS:
         return plan(plain, f"a run of {task.steps} steps is too short to measure")
-    importlib.import_module("torch._dynamo")  # seconds that every optimiser takes in any case: no part of the trial
 
     reference = replace(plain, precision="float32", memory_format="contiguous")
     try:
