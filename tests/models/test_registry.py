@@ -33,7 +33,7 @@ def test_every_family_is_there():
         *(f"regnet_x_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf")),
         *(f"resnet{depth}_cifar" for depth in (20, 32, 44, 56, 110)),
         *("wrn_16_4", "wrn_28_10", "wrn_40_4"),
-        *("convscope_s", "convscope_m", "convscope_l", "convscope_xl"),
+        *("convscope_s", "convscope_m", "convscope_l", "convscope_xl", "convscope_xxl"),
     }
 
 

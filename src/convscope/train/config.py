@@ -111,8 +111,8 @@ class ExecutionConfig:
     threads: int = 0
     """CPU threads; 0 chooses by measuring."""
     precision: Literal["auto", "reduced", "float32", "bfloat16", "float16"] = "auto"
-    """Of the arithmetic; weights stay float32. Auto takes the fastest that agrees with float32 on a batch; reduced takes,
-    unmeasured, bfloat16 or float16 where the device computes it natively, and float32 elsewhere."""
+    """Of the arithmetic; weights stay float32. Auto takes the fastest that agrees with float32 on a batch; reduced,
+    unmeasured, takes bfloat16 or float16 where the device computes it natively, and float32 elsewhere."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Order of the axes of images and kernels in memory; auto takes the faster."""
     compile: bool = False
