@@ -30,15 +30,21 @@ SIZE, BATCH, CLASSES = 160, 64, 10
 
 
 def write_photographs(root: Path, count: int) -> None:
-    """Every fifth picture goes to the test split."""
+    """Ten classes; every fifth picture goes to the test split."""
     draw = np.random.default_rng(0)
-    y, x = np.mgrid[0:480, 0:640].astype(np.float32)
+    y, x = np.arange(480, dtype=np.float32)[:, None], np.arange(640, dtype=np.float32)
+    noise = draw.normal(0, 6, (960, 1280)).astype(np.float32)
     for place in range(count):
-        folder = root / ("test" if place % 5 == 4 else "train") / f"class {place % CLASSES}"
+        folder = root / ("test" if place % 5 == 4 else "train") / f"class {place // 5 % CLASSES}"
         folder.mkdir(parents=True, exist_ok=True)
-        waves = [np.sin(x * a + y * b + c) for a, b, c in draw.uniform(-0.05, 0.05, (3, 3)) * (1, 1, 100)]
+        waves = [  # sin(a x + b y + c), from its factors
+            np.sin(a * x) * np.cos(b * y + c) + np.cos(a * x) * np.sin(b * y + c)
+            for a, b, c in draw.uniform(-0.05, 0.05, (3, 3)) * (1, 1, 100)
+        ]
         detail = np.sin(x * draw.uniform(0.2, 0.8)) * np.sin(y * draw.uniform(0.2, 0.8))
-        pixels = 128 + 70 * np.stack(waves, -1) + 25 * detail[..., None] + draw.normal(0, 6, (480, 640, 1))
+        top, left = draw.integers(0, 480), draw.integers(0, 640)
+        grain = noise[top : top + 480, left : left + 640]
+        pixels = 128 + 70 * np.stack(waves, -1) + (25 * detail + grain)[..., None]
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{place:05}.jpg", quality=90)
 
 

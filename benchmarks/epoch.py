@@ -3,7 +3,8 @@
 Fashion-MNIST, batch 128, plain SGD: training and the evaluation after it, each contestant in a process of its own, one
 after another in turns, so that a slow minute of the machine slows all of them. Timed is the call that trains, without
 imports. LeNet runs in float32 everywhere (too short a run for the plan to measure anything else); the book's ResNet-18
-runs in bfloat16 with convscope, as the plan finds in longer runs, and in float32 with d2l, which has nothing else.
+runs with convscope as the plan does in longer runs (channels last, in bfloat16 where the processor computes it natively
+and in float32 elsewhere; the result names the plan), and in float32 with d2l, which has nothing else.
 
     python benchmarks/epoch.py [--model lenet|resnet18] [--rounds 5] [--threads 2] [--peers-python PATH] [--json]
 

@@ -16,6 +16,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ TARGETS = {
 }
 
 
-def run(chosen: Recipe, dataset: data.Dataset, seed: int, threads: int) -> dict[str, float]:
+def run(chosen: Recipe, dataset: data.Dataset, seed: int, threads: int) -> dict[str, Any]:
     """Accuracy and seconds of one seed."""
     config = dataclasses.replace(
         chosen.config, seed=seed, execution=dataclasses.replace(chosen.config.execution, threads=threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import struct
 import threading
 import warnings
@@ -75,8 +76,8 @@ def decode(source: str | Path | BinaryIO, *, image_size: int | tuple[int, int], 
         raise DataError(f"{_name(source)} {error}") from error
     except Exception as error:  # a hostile file can make a decoder raise anything; for the caller it is one thing
         raise DataError(f"{_name(source)} cannot be read as a picture: {_reason(error)}") from error
-    values = torch.from_numpy(np.array(small))  # H,W or H,W,C
-    return values.unsqueeze(0) if channels == 1 else values.permute(2, 0, 1).contiguous()  # -> C,H,W
+    values = np.array(small).reshape(height, width, channels)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))  # -> C,H,W in this thread alone
 
 
 def survey(source: str | Path | BinaryIO) -> tuple[bool, int]:
@@ -115,9 +116,9 @@ def _has_grey_palette(picture: Image.Image) -> bool:
 
 def _read(source: str | Path | BinaryIO, width: int, height: int, channels: int) -> Image.Image:
     with _open(source) as picture:
-        # JPEG decodes at 1/2, 1/4 or 1/8 for much less work; twice the wanted size is left for the good filter.
-        lies = _orientation(picture) in SIDEWAYS
-        picture.draft(None, (2 * height, 2 * width) if lies else (2 * width, 2 * height))
+        # JPEG decodes at 1/2, 1/4 or 1/8 for much less work; half as much again is left for the good filter.
+        spare = math.ceil(1.5 * width), math.ceil(1.5 * height)
+        picture.draft(None, spare[::-1] if _orientation(picture) in SIDEWAYS else spare)
         picture.load()
         flat = _flatten(picture, channels)
         turn = TURNS.get(_orientation(picture))  # asked again: Pillow has by now turned a TIFF itself
@@ -169,7 +170,8 @@ def _flatten(picture: Image.Image, channels: int) -> Image.Image:
         image.alpha_composite(picture.convert("RGBA"))
     if channels == 1 and image.mode in ("1", "L"):
         return image.convert("L")
-    image = image.convert("RGB")
+    if image.mode != "RGB":  # otherwise it would be copied
+        image = image.convert("RGB")
     return image.convert("L") if channels == 1 else image
 
 

@@ -23,7 +23,7 @@ from convscope.data.folders import FolderScan, PictureFile
 from convscope.data.statistics import Histogram
 from convscope.errors import DataError
 
-FORMAT = 2  # raise it whenever the same files would give other bytes
+FORMAT = 3  # raise it whenever the same files would give other bytes
 LARGEST_DEFAULT_SIDE = 64
 CHUNK_BYTES = 32 << 20  # of decoded images, at once
 CHUNK_FILES = 1024
