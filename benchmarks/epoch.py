@@ -101,7 +101,9 @@ def main() -> None:
         },
         "versions": {name: rounds[0][name]["version"] for name in names},
         "plan": ours[0]["plan"],
-        "share_of_matrix_peak": spread([one["epoch"].get("peak_share", 0.0) for one in ours]),
+        "images_per_second": spread([one["epoch"]["images_per_second"] for one in ours]),
+        "matrix_peak_macs_per_second": spread([one["peak_macs_per_second"] for one in ours]),
+        "share_of_matrix_peak": spread([one["peak_share"] for one in ours]),
     }
     if not asked.json:
         for name, ratio in result["times_ours"].items():

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from typing import Any
 
 import torch
 from _peer import asked, timed
+from torch import nn
 
 from convscope import __version__, data, models
 from convscope.train import ExecutionConfig, OptimizerConfig, TrainConfig, Trainer
+from convscope.train.bench import Bench
+from convscope.train.objective import Classification
+from convscope.train.probe import peak_macs
+from convscope.train.way import Way
+
+
+def peak_share(model: nn.Module, size: int, found: dict[str, Any]) -> dict[str, float]:
+    """Multiply-adds a second of the training, as a share of what a product of two matrices reaches here and now."""
+    batch, plan = (torch.randn(128, 1, size, size), torch.zeros(128, dtype=torch.int64)), found["plan"]
+    macs = Bench(model, Classification(), batch).macs(Way(device=plan["device"], threads=plan["threads"])) / 128
+    peak = peak_macs(plan["device"], plan["precision"], plan["threads"])
+    return {"peak_share": macs * found["epoch"]["images_per_second"] / peak, "peak_macs_per_second": peak}
 
 
 def main() -> None:
@@ -41,7 +55,7 @@ def main() -> None:
             run = Trainer(config).fit(model, dataset, out=f"{folder}/run")
             return {"plan": run.environment["plan"], "epoch": dict(run.history.of("epoch")[-1].values)}
 
-    timed(fit, name="convscope", version=__version__)
+    timed(fit, name="convscope", version=__version__, afterwards=lambda found: peak_share(model, words.size, found))
 
 
 main()
