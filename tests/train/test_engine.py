@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from convscope.nn import FlipAverage
 from convscope.train import (
     ExecutionConfig,
     Logged,
+    Noted,
     OptimizerConfig,
     Run,
     SavingConfig,
@@ -240,6 +242,16 @@ def test_a_batch_that_does_not_fit_says_what_to_lower(tmp_path, dataset):
     model[0].register_forward_pre_hook(give_up)
     with pytest.raises(RunError, match=r"32 images \(1, 8, 8\) does not fit .*lower --batch-size or --im"):
         Trainer(SMALL).fit(model, dataset, out=tmp_path / "run")
+
+
+def test_that_nothing_is_compiled_is_said_in_one_line(tmp_path, dataset):
+    execution = dataclasses.replace(SMALL.execution, compile=True, deterministic=False)
+    heard = []
+    Trainer(dataclasses.replace(SMALL, execution=execution), listeners=[heard.append]).fit(
+        build(), dataset, out=tmp_path / "run"
+    )
+    (note,) = (event.text for event in heard if isinstance(event, Noted))
+    assert re.fullmatch(r"--compile was .* not done: a run of \d+ steps is too short .*, and not compiled either", note)
 
 
 def test_the_program_that_trains_has_its_own_settings_back(tmp_path, dataset):

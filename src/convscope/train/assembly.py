@@ -16,7 +16,7 @@ from convscope.train.average import WeightAverage
 from convscope.train.balance import class_weights
 from convscope.train.config import TrainConfig
 from convscope.train.distributed import World
-from convscope.train.events import Event
+from convscope.train.events import Event, Noted
 from convscope.train.finetune import head_of
 from convscope.train.objective import Classification, Objective
 from convscope.train.optim import build_optimizer
@@ -83,6 +83,8 @@ def assemble(
     if config.execution.sync_bn and world.size > 1:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     plan = _plan_for(config, model, objective, train, world, resumed)
+    if config.execution.compile and not plan.compiled:
+        emit(Noted(f"--compile was asked for and not done: {plan.reason}"))
     plan.settle()
     forward = plan.prepare(model)
     if world.rank:  # each process drops out other units

@@ -201,6 +201,8 @@ def _fresh(config: ExecutionConfig, plain: Way, task: _Task) -> Plan:
 
     def plan(way: Way, reason: str, **found: Any) -> Plan:
         name = device_name(torch.device(way.device))
+        if config.compile and "compiled" not in reason:
+            reason += ", and not compiled either"
         return Plan(**vars(way), device_name=name, deterministic=config.deterministic, reason=reason, **found)
 
     device = torch.device(plain.device)
