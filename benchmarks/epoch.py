@@ -26,6 +26,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from _common import publish, spread
 from convscope.data import get
 
 PEERS = Path(__file__).parent / "peers"
+SCRIPTS = {"d2l": "with_book.py"}
 TASKS: dict[str, list[str]] = {
     "lenet": ["--model", "lenet"],
     "resnet18": ["--model", "resnet18", "--size", "96", "--images", "2560"],
@@ -44,22 +46,34 @@ TARGETS = {
 }
 
 
-def turn(contestant: str, asked: argparse.Namespace, data: Path) -> dict[str, Any]:
-    """One process; its last line is the result."""
-    python = sys.executable if contestant == "convscope" else asked.peers_python
-    words = [python, str(PEERS / f"with_{contestant}.py"), *TASKS[asked.model]]
+def lay_out_files(root: Path) -> Path:
+    """Fashion-MNIST as torchvision leaves it; the book's library reads ``../data`` and nothing else."""
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    files = get("fashion-mnist")
+    for file in files.glob("*.gz") if files is not None else ():
+        (raw / file.name).symlink_to(file.absolute())
+        (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+    return root
+
+
+def run_script(python: str, script: str, words: Sequence[str], folder: Path) -> dict[str, Any]:
+    """A script of ``peers/`` in a process of its own; its last line is the result."""
     answer = subprocess.run(
-        [*words, "--data", str(data), "--threads", str(asked.threads)],
-        capture_output=True,
-        text=True,
-        cwd=data,
-        check=False,
+        [python, str(PEERS / script), *words], capture_output=True, text=True, cwd=folder, check=False
     )
     if answer.returncode:
-        raise SystemExit(f"{contestant} failed:\n{answer.stderr[-3000:]}")
+        raise SystemExit(f"{script} failed:\n{answer.stderr[-3000:]}")
     last = answer.stdout.strip().splitlines()[-1]
     result: dict[str, Any] = json.loads(last[last.index("{") :])  # plots leave escape codes before it
     return result
+
+
+def turn(contestant: str, asked: argparse.Namespace, data: Path) -> dict[str, Any]:
+    """One contestant."""
+    python = sys.executable if contestant == "convscope" else asked.peers_python
+    words = [*TASKS[asked.model], "--data", str(data), "--threads", str(asked.threads)]
+    return run_script(python, SCRIPTS.get(contestant, f"with_{contestant}.py"), words, data)
 
 
 def main() -> None:
@@ -75,13 +89,7 @@ def main() -> None:
     names = CONTESTANTS[asked.model]
     rounds: list[dict[str, dict[str, Any]]] = []
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "data"  # d2l reads ../data and nothing else
-        raw = root / "FashionMNIST" / "raw"
-        raw.mkdir(parents=True)
-        files = get("fashion-mnist")
-        for file in files.glob("*.gz") if files is not None else ():
-            (raw / file.name).symlink_to(file.absolute())
-            (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))  # torchvision looks for these
+        root = lay_out_files(Path(folder) / "data")
         for number in range(asked.rounds + 1):  # the first fills caches and is not counted
             order = names if number % 2 else names[::-1]
             taken = {name: turn(name, asked, root) for name in order}

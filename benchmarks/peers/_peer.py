@@ -20,13 +20,15 @@ def make_torchvision_importable() -> None:
 
 
 def asked() -> argparse.Namespace:
-    """The task that ``epoch.py`` sets."""
+    """The task that ``epoch.py`` or ``d2l.py`` sets."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", choices=("lenet", "resnet18"), default="lenet")
     parser.add_argument("--size", type=int, default=28, help="side in pixels")
     parser.add_argument("--images", type=int, default=0, help="training images; 0 is all of them")
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--data", required=True, help="folder that holds FashionMNIST/raw")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ours", metavar="PRECISION", help="run the book's program on convscope.d2l")
     return parser.parse_args()
 
 

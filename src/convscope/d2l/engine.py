@@ -162,7 +162,7 @@ def _config(trainer: Trainer, epochs: int) -> TrainConfig:
     groups = getattr(trainer.optim, "param_groups", None) or [{}]
     rate = groups[0].get("lr", getattr(trainer.model, "lr", None))
     rate = float(rate) if isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0 else 1.0
-    precision = cast(Literal["auto", "float32", "bfloat16", "float16"], trainer.precision)
+    precision = cast(Literal["auto", "reduced", "float32", "bfloat16", "float16"], trainer.precision)
     return TrainConfig(
         epochs=epochs,
         batch_size=max(1, int(getattr(trainer.train_dataloader, "batch_size", None) or 1)),

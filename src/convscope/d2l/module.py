@@ -111,7 +111,9 @@ class Module(nn.Module, HyperParameters):
 
         Lazy layers may have no weights yet: an optimiser that only keeps references does not mind.
         """
-        return torch.optim.SGD(self.parameters(), lr=self.lr)
+        from convscope.train.lean import LeanSGD  # the engine is not needed to read the book's names
+
+        return LeanSGD(self.parameters(), lr=self.lr)
 
     def apply_init(self, inputs: Sequence[Any], init: Callable[[nn.Module], Any] | None = None) -> None:
         """Give lazy layers their shapes with one forward pass, then initialise every layer.

@@ -30,7 +30,8 @@ class Trainer(HyperParameters):
             none. More than one is never used.
         gradient_clip_val: Largest norm of the whole gradient; 0 lets every gradient through.
         precision: Of the arithmetic: ``"float32"`` is the book's, ``"auto"`` the fastest that agrees with it on a
-            batch, by trying; ``"bfloat16"`` and ``"float16"`` are taken without trying.
+            batch, by trying; ``"reduced"``, without trying, bfloat16 or float16 where the device computes it natively;
+            ``"bfloat16"`` and ``"float16"`` are taken in any case.
         out: A run folder to leave behind, for ``convscope report`` and its like; None leaves nothing on disk. Needs
             ``FashionMNIST`` with square images.
 
@@ -171,6 +172,6 @@ def _check(max_epochs: Any, num_gpus: Any, gradient_clip_val: Any, precision: st
             raise ValueError(f"{name} must be at least 0, got {value}")
     if not gradient_clip_val >= 0:
         raise ValueError(f"gradient_clip_val must be at least 0, got {gradient_clip_val}")
-    known = ("float32", "auto", "bfloat16", "float16")
+    known = ("float32", "auto", "reduced", "bfloat16", "float16")
     if precision not in known:
         raise ValueError(f"precision must be one of {', '.join(known)}, got {precision!r}")
