@@ -69,7 +69,7 @@ def test_what_a_trainer_knows_before_and_after(d2l, data, make):
     trainer, model = d2l.Trainer(3, 0, gradient_clip_val=2), make()
     assert trainer.hparams == {
         **{"max_epochs": 3, "num_gpus": 0, "gradient_clip_val": 2},
-        **{"precision": "float32", "out": None},
+        **{"precision": "float32", "out": None, "resume": False},
     }
     assert trainer.gpus == []
     trainer.fit(model, data)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from convscope.d2l.keeping import give_back, state_of
 from convscope.train import Outcome
 
 if TYPE_CHECKING:
@@ -176,8 +177,16 @@ class BookObjective:
         sums = self._sums({}, targets.images)
         return Outcome(sums.get("loss", torch.zeros(())), sums, targets.images)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What goes into a checkpoint, so that the program goes on where it was."""
+        return state_of(self.trainer)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        give_back(self.trainer, state)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> BookObjective:
-        """Itself: it has no state, and the trainer is one."""
+        """Itself: what it knows is the trainer's, and there is one."""
         return self
 
     def _sums(self, known: dict[str, Tensor], images: int) -> dict[str, Tensor]:

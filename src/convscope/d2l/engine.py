@@ -18,13 +18,14 @@ from torch.optim import Optimizer
 from convscope.d2l.adapters import BookObjective, BookOptimizer, Stream
 from convscope.d2l.fashion import FashionMNIST, ImageBatches, Split
 from convscope.d2l.trainer import OUR_BATCH, Trainer
-from convscope.errors import TrainingDiverged
+from convscope.errors import RunError, TrainingDiverged
 from convscope.train import ExecutionConfig, OptimizerConfig, Plan, Run, SavingConfig, ScheduleConfig, TrainConfig
 from convscope.train.assembly import describe
 from convscope.train.bench import untouched_process
+from convscope.train.differences import differences
 from convscope.train.distributed import ALONE
 from convscope.train.events import Event, History
-from convscope.train.folder import claim
+from convscope.train.folder import claim, locked
 from convscope.train.interrupt import StopRequest
 from convscope.train.loop import Loop
 from convscope.train.parts import Parts
@@ -47,7 +48,7 @@ def learn(trainer: Trainer, epochs: int, data: Any = None) -> None:
 
     Raises:
         ValueError: Loaders that miscount, or a run folder for data that it cannot describe.
-        RunError: The run folder is taken or cannot be written.
+        RunError: The run folder is taken, cannot be written, or holds a run of another training.
     """
     config = _config(trainer, epochs)
     if trainer.out is not None:
@@ -57,7 +58,8 @@ def learn(trainer: Trainer, epochs: int, data: Any = None) -> None:
         parts.plan.settle()
         with _folder(trainer, data, parts) as run:
             loop = Loop(run, parts)
-            _run(loop)
+            if trainer.out is None or not _restored(loop, run):
+                _run(loop)
     before = trainer.history.rows if trainer.history is not None else ()
     trainer.history = History((*before, *loop.rows))
 
@@ -201,10 +203,38 @@ def _folder(trainer: Trainer, data: Any, parts: Parts) -> Iterator[Run]:
         return
     path = Path(trainer.out)
     record = describe(trainer.model, data.source, replace(parts.config, image_size=_side(data)))
+    if trainer.resume and (path / "config.json").exists():
+        trainer.run = _of_this_training(Run.open(path), record)
+        with locked(path):
+            yield trainer.run
+        return
     with claim(path, overwrite=False):
         Run.create(path, record, environment(parts.plan, command=None))
         trainer.run = Run.open(path)
         yield trainer.run
+
+
+def _of_this_training(run: Run, record: dict[str, Any]) -> Run:
+    """The run, if the same training goes on there.
+
+    Raises:
+        RunError: It is another one; the differences are listed.
+    """
+    if changed := differences(run.config, record):
+        listed = "".join(f"\n  {line.removeprefix('--')}" for line in changed)
+        raise RunError(f"{run.path} holds a run of another training; choose another out= for this one:{listed}")
+    return run
+
+
+def _restored(loop: Loop, run: Run) -> bool:
+    """Put a run that was begun before into model, optimiser and board; whether nothing of it is left to train."""
+    if run.checkpoints.empty:
+        return False
+    saved = run.checkpoints.newest(lambda text: warnings.warn(text, UserWarning, stacklevel=2))
+    loop.restore(saved, run.history)
+    if complete := bool(run.history.of("end")):
+        loop.parts.model.eval()
+    return complete
 
 
 def _silent(event: Event) -> None:

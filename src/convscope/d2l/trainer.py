@@ -34,10 +34,13 @@ class Trainer(HyperParameters):
             ``"bfloat16"`` and ``"float16"`` are taken in any case.
         out: A run folder to leave behind, for ``convscope report`` and its like; None leaves nothing on disk. Needs
             ``FashionMNIST`` with square images.
+        resume: Go on with the run that ``out`` holds from its last complete epoch, board and all, to the same numbers
+            as without the stop; begin one where there is none. A run that is complete is not trained again: its
+            weights and curves are put into the model.
 
     Raises:
         TypeError: A number that is none.
-        ValueError: A number or a precision out of range.
+        ValueError: A number or a precision out of range, or ``resume`` without ``out``.
 
     Source:
         Zhang et al., "Dive into Deep Learning", sections 3.2, 3.4, 6.7 and 9.5.
@@ -48,6 +51,7 @@ class Trainer(HyperParameters):
     gradient_clip_val: float = 0
     precision: str = "float32"
     out: str | Path | None = None
+    resume: bool = False
     batch_images: int = 1
     run: Any = None
     """The run folder of the last fit, where one was asked for."""
@@ -73,9 +77,12 @@ class Trainer(HyperParameters):
         *,
         precision: str = "float32",
         out: str | Path | None = None,
+        resume: bool = False,
     ) -> None:
         self.save_hyperparameters()
         _check(max_epochs, num_gpus, gradient_clip_val, precision)
+        if resume and out is None:
+            raise ValueError("resume=True goes on with a run folder: name it, as in Trainer(..., out='runs/lenet')")
         self.gpus = [current("gpu")(i) for i in range(min(num_gpus, current("num_gpus")()))]
 
     @property
@@ -109,7 +116,7 @@ class Trainer(HyperParameters):
         Raises:
             ValueError: A loader whose length is not the number of its batches, or ``out`` with data that it cannot
                 describe.
-            RunError: The folder ``out`` is taken or cannot be written.
+            RunError: The folder ``out`` is taken, cannot be written, or holds a run of another training.
 
         Warns:
             UserWarning: The loss was NaN or infinite and training stopped.

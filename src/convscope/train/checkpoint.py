@@ -44,6 +44,7 @@ class Checkpoint:
         images: Images done of the unfinished epoch by all processes: the position that survives when their number
             changes.
         data_seconds: Time spent waiting for batches of an unfinished epoch.
+        objective: What a ``Stateful`` objective keeps; empty for others.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class Checkpoint:
     world: int = 1
     images: int = 0
     data_seconds: float = 0.0
+    objective: dict[str, Any] = field(default_factory=dict)
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

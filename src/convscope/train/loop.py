@@ -19,6 +19,7 @@ from convscope.train.events import Finished, History, Logged, Noted, Row, Steppe
 from convscope.train.finetune import frozen_body
 from convscope.train.interrupt import StopRequest
 from convscope.train.meter import Meter
+from convscope.train.objective import Stateful
 from convscope.train.parts import Parts
 from convscope.train.plan import peak_memory
 from convscope.train.run import Run
@@ -75,6 +76,7 @@ class Loop:
             rng=parts.world.gather(rng_state(parts.device)),
             meters=[meter.shared(parts.world).state() for meter in (self._epoch_meter, self._interval_meter)],
             best=self.best,
+            objective=parts.objective.state_dict() if isinstance(parts.objective, Stateful) else {},
         )
 
     def restore(self, saved: Checkpoint, history: History) -> None:
@@ -96,6 +98,8 @@ class Loop:
                 parts.average.restore(saved.average)
             if self._stepper.scaler is not None:
                 self._stepper.scaler.load_state_dict(saved.scaler)
+            if isinstance(parts.objective, Stateful):
+                parts.objective.load_state_dict(saved.objective)
             if parts.world.main:  # what was saved is the sum over all processes, so one of them takes it
                 self._epoch_meter, self._interval_meter = (Meter.of(state, parts.device) for state in saved.meters)
             if parts.world.rank < len(saved.rng):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,20 @@ class Objective(Protocol):
 
     def evaluation(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Outcome:
         """Judge a batch without gradients; ``sums`` must hold ``loss``."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An objective with a state of its own (an ``nn.Module``, say): checkpoints take it along.
+
+    The state holds tensors, numbers, texts, and lists and dictionaries of them: nothing else is ever loaded.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """The inverse of ``state_dict``."""
 
 
 class Classification:

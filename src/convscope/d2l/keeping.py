@@ -1,0 +1,69 @@
+"""What a checkpoint takes along of a program in the book's style, beside weights and optimiser."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from convscope.d2l.board import Point, ProgressBoard, Sample
+
+if TYPE_CHECKING:
+    from convscope.d2l.trainer import Trainer
+
+COUNTERS = ("epoch", "train_batch_idx", "val_batch_idx")
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Counters, the points of the board, and the tensors that layers keep without registering them.
+
+    The book's own batch normalisation binds its running mean and variance anew in each pass, as plain attributes that
+    no ``state_dict`` knows of.
+    """
+    return {
+        "counters": {name: getattr(trainer, name) for name in COUNTERS},
+        "board": _points(trainer.model.board),
+        "loose": {place: value.detach().clone() for place, value in _loose(trainer.model).items()},
+    }
+
+
+def give_back(trainer: Trainer, state: dict[str, Any]) -> None:
+    """The inverse of ``state_of``, for a model of the same layers."""
+    vars(trainer).update(state["counters"])
+    _draw_again(trainer.model.board, state["board"])
+    modules = dict(trainer.model.named_modules())
+    for place, value in state["loose"].items():
+        path, _, name = place.rpartition(".")
+        before = getattr(modules[path], name, value)
+        setattr(modules[path], name, value.to(before.device) if isinstance(before, Tensor) else value)
+
+
+def _loose(model: nn.Module) -> dict[str, Tensor]:
+    """Tensors that are plain attributes of a layer, by their place in the network."""
+    return {
+        f"{path}.{name}": value
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _points(board: Any) -> dict[str, Any]:
+    """Of the book's board: finished points and numbers that wait; nothing of a board of the program's own."""
+    if not isinstance(board, ProgressBoard) or not hasattr(board, "data"):
+        return {}
+    return {
+        "data": {name: [(float(p.x), float(p.y)) for p in line] for name, line in board.data.items()},
+        "raw_points": {
+            name: [(float(s.x), float(s.y), float(s.weight)) for s in waiting]
+            for name, waiting in board.raw_points.items()
+        },
+    }
+
+
+def _draw_again(board: Any, points: dict[str, Any]) -> None:
+    if points:
+        board.data = OrderedDict((name, [Point(*p) for p in line]) for name, line in points["data"].items())
+        waiting = points["raw_points"].items()
+        board.raw_points = OrderedDict((name, [Sample(*s) for s in samples]) for name, samples in waiting)
