@@ -246,6 +246,7 @@ class Loop:
         if parts.device.type == "cuda":
             values["peak_device_bytes"] = torch.cuda.max_memory_allocated(parts.device)
         self._record(Row("end", self.epoch, self.step, values))
+        parts.world.tell("written")  # whoever reads the history from here on, in any process, finds it complete
         self._save_checkpoint()
 
     # ---- small parts
