@@ -5,6 +5,7 @@ import json
 import math
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,39 @@ def test_a_cache_that_cannot_be_written_is_named(pets: Path, tmp_path: Path) -> 
         data.load(pets, cache_dir=tmp_path / "file")
 
 
-def test_several_may_pack_at_once(pets: Path, own_cache: Path) -> None:
+def test_of_several_that_want_the_same_pack_one_makes_it(pets: Path, own_cache: Path) -> None:
+    """The others wait, however long it takes, and find it made."""
+    found, errors, makers = [], [], set()
+
+    def note(done: int, total: int) -> None:
+        makers.add(threading.get_ident())
+        if done == 1:
+            time.sleep(1)
+
+    def work() -> None:
+        try:
+            found.append(values(data.load(pets, progress=note).train))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert errors == []
+    assert found == [[10, 20, 30, 40]] * 4
+    assert len(makers) == len(packs(own_cache)) == 1
+
+
+def test_without_locks_several_pack_at_once(pets: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some network file systems have none: the first to be ready wins, and all have the same."""
     barrier, found, errors = threading.Barrier(4), [], []
+
+    def refuse(_lock: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(packing.FileLock, "__enter__", refuse)
 
     def meet(done: int, total: int) -> None:
         if done == 1:

@@ -8,13 +8,16 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from convscope import data
-from convscope.train import Run, TrainConfig, Trainer, join, restarted
+from convscope.train import Run, TrainConfig, Trainer, join
+
+FIRST_START = os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0"
 
 
 def build() -> nn.Module:
@@ -29,14 +32,14 @@ def build() -> nn.Module:
 def main() -> None:
     """Train, or go on after a restart."""
     folder, settings = sys.argv[1], json.loads(sys.argv[2])
-    if len(sys.argv) > 3 and os.environ["RANK"] == "1" and not restarted():
+    if len(sys.argv) > 3 and os.environ["RANK"] == "1" and FIRST_START:
         left = iter(range(int(sys.argv[3]), -1, -1))
         register_optimizer_step_post_hook(
             lambda *_: os.kill(os.getpid(), signal.SIGKILL) if next(left, None) == 1 else None
         )
     digits = data.load("digits")
     with join() as world:
-        if restarted():
+        if (Path(folder) / "config.json").exists() and Run.open(folder).begun_by(world.job):
             run = Trainer.resume(folder, build(), digits)
         else:
             run = Trainer(TrainConfig.from_dict(settings)).fit(build(), digits, out=folder)

@@ -29,7 +29,7 @@ def checkpoint(step: int, **more: object) -> Checkpoint:
         "model": {"w": torch.arange(50_000.0) + step},
         "optimizer": {"state": {0: {"step": torch.tensor(float(step))}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
         "rng": [rng_state(CPU)],
-        "meters": [{"count": 3, "sums": {"loss": torch.tensor(0.25)}}],
+        "meters": [[{"count": torch.tensor(3), "sums.loss": torch.tensor(0.25)}] * 2],
         "best": {"score": 0.5, "epoch": 1.0},
     }
     return Checkpoint(**{**values, **more})

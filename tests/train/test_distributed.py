@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from convscope.train import (
     TrainConfig,
     Trainer,
 )
-from convscope.train.distributed import World, no_exchange
+from convscope.train.distributed import World
 from convscope.train.meter import Meter
 from convscope.train.objective import Outcome
 from train.shares import build
@@ -38,10 +40,16 @@ FIFTY = TrainConfig(  # 1,438 images: 12 steps an epoch of 128, the last of 30
 
 
 def torchrun(
-    script: Path, *words: str, processes: int = 2, restarts: int = 0, succeeds: bool = True
+    script: Path,
+    *words: str,
+    processes: int = 2,
+    restarts: int = 0,
+    succeeds: bool = True,
+    rendezvous: Sequence[str] = ("--standalone",),
 ) -> subprocess.CompletedProcess[str]:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launch = [sys.executable, "-m", "torch.distributed.run", *rendezvous, "--nproc-per-node", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     answer = subprocess.run(
         [*launch, "--max-restarts", str(restarts), str(script), *words],
         capture_output=True,
@@ -52,6 +60,12 @@ def torchrun(
     )
     assert (answer.returncode == 0) is succeeds, answer.stderr[-4000:]
     return answer
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def share_of(config: TrainConfig, processes: int) -> str:
@@ -93,10 +107,26 @@ def test_a_worker_that_dies_is_started_again_and_the_run_ends_as_if_it_had_not(t
     torchrun(SHARES, str(tmp_path / "whole"), share_of(config, 2))
     answer = torchrun(SHARES, str(tmp_path / "dies"), share_of(config, 2), "17", restarts=1)
     assert "exitcode: -9" in answer.stderr or "SIGKILL" in answer.stderr or "restart" in answer.stderr.lower()
-    whole, again = Run.open(tmp_path / "whole"), Run.open(tmp_path / "dies")
-    assert len(again.environment["resumed"]) == 1
-    assert (whole.path / "model.safetensors").read_bytes() == (again.path / "model.safetensors").read_bytes()
-    losses = [[row.values.get("train_loss") for row in run.history.rows] for run in (whole, again)]
+    equal(tmp_path / "whole", tmp_path / "dies")
+
+
+def test_a_killed_command_line_is_started_again_and_ends_as_if_it_had_not_been(tmp_path):
+    """Torchrun as it comes, with a name for the job that every other one has too; images are resized unasked."""
+    words = ["train", "--model", "lenet", "--data", "digits", "--epochs", "2", "--threads", "1", "--log-interval", "5"]
+    typed = Path(__file__).with_name("typed.py")
+    torchrun(typed, "never", *words, "--out", str(tmp_path / "whole"))
+    torchrun(
+        typed, "15", *words, "--out", str(tmp_path / "dies"), restarts=2, rendezvous=["--master-port", free_port()]
+    )
+    equal(tmp_path / "whole", tmp_path / "dies")
+
+
+def equal(whole: Path, again: Path) -> None:
+    """The second was resumed once, and has the weights and losses of the first."""
+    runs = Run.open(whole), Run.open(again)
+    assert len(runs[1].environment["resumed"]) == 1
+    assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    losses = [[row.values.get("train_loss") for row in run.history.rows] for run in runs]
     assert losses[0] == losses[1]
 
 
@@ -158,7 +188,5 @@ def test_a_world_of_one_needs_nobody():
     assert meter.shared(alone) is meter
     assert alone.tell("x") == "x"
     assert alone.gather(3) == [3]
-    net = build()
-    assert alone.wrap(net, net) is net
-    with no_exchange(net, when=True):
+    with alone.together(), alone.in_turn(0):
         pass

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from convscope import data
+from convscope.cli.entry import who
 from convscope.errors import DataError, RunError
 from convscope.train import Run
 
@@ -43,16 +44,16 @@ def parse(words: Sequence[str], into: type[T], verb: str, *, default: T | None =
 class _Plain(Console):
     """A console that prints names as they are, and leaves a reader that went away to the program."""
 
-    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
-        super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    def __init__(self, *, stderr: bool = False, width: int | None = None, quiet: bool = False) -> None:
+        super().__init__(stderr=stderr, width=width, quiet=quiet, highlight=False, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def messages() -> Console:
-    """Where progress and messages go: stderr."""
-    return _Plain(stderr=True)
+    """Where progress and messages go: stderr, of one process where there are several."""
+    return _Plain(stderr=True, quiet=bool(who()))
 
 
 def results() -> Console:

@@ -114,8 +114,14 @@ def _forget_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def who() -> str:
+    """Which process of several this is, for messages; empty for the first one, which speaks for all."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return "" if rank == "0" or size == "1" else f"rank {rank} of {size} processes"
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"convscope: {message}", file=sys.stderr)
+    print(": ".join(part for part in ("convscope", who(), message) if part), file=sys.stderr)
     return code
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +16,15 @@ from torch import nn
 
 from convscope import data, deploy, models, report
 from convscope.cli.console import Switch, load_data, messages, parse, print_json, progress_bar, read_images
+from convscope.cli.entry import DONE, FAILED, INTERRUPTED
 from convscope.cli.live import display
-from convscope.errors import ConvscopeError
+from convscope.errors import TrainingDiverged, TrainingInterrupted
 from convscope.naming import duration
 from convscope.report.figures import lr_range
 from convscope.train import (
+    ALONE,
     Listener,
+    OtherProcessFailed,
     Run,
     TensorBoard,
     TrainConfig,
@@ -32,7 +34,6 @@ from convscope.train import (
     join,
     next_free,
     recipe,
-    restarted,
     started_by_torchrun,
 )
 
@@ -70,45 +71,53 @@ class Words:
 
 def main(words: list[str]) -> int:
     """Run the verb, in every process of the run."""
-    with join() as world:
-        try:
+    world = ALONE
+    try:
+        with join() as world:
             return _main(words, world)
-        except ConvscopeError:
-            if world.main:
-                raise
-            return 1  # the first process says what happened to all
+    except (OtherProcessFailed, TrainingDiverged, TrainingInterrupted, KeyboardInterrupt) as error:
+        if world.main:
+            raise
+        # What happens to all is said by the first process, and what happened to another one by that.
+        return INTERRUPTED if isinstance(error, (TrainingInterrupted, KeyboardInterrupt)) else FAILED
 
 
 def _main(words: list[str], world: World) -> int:
-    base = _defaults(words)
-    asked, console, began = parse(words, Words, "train", default=base), messages(), time.perf_counter()
-    if started_by_torchrun() and asked.out is None and asked.resume is None:
-        raise ValueError("torchrun starts a worker that died again, which must find its run: name it with --out")
-    if asked.recipe == "finetune" and asked.init is None:
-        raise ValueError("--recipe finetune starts from weights: name a run or a file of weights with --init")
-    if restarted() and asked.out is not None and (asked.out / "config.json").exists():
-        asked = dataclasses.replace(asked, resume=asked.out)
-    with _in_turn(world):
-        model, dataset, settings = _prepare(asked, base, console)
+    began = time.perf_counter()
+    with world.in_turn(0):  # one process says what is wrong with the words
+        base = _defaults(words)
+        asked = _checked(parse(words, Words, "train", default=base))
+    asked, base, begun = _begun(asked, base, world)
+    with world.in_turn(world.first_here):  # it packs a folder of pictures, and the others find it packed
+        model, dataset, settings = _prepare(asked, base, messages())
     if asked.find_lr and not world.main:
         return 0  # one process is enough for it
     if asked.find_lr:
         return _find_lr(asked, Trainer(settings), model, dataset)
-    with ExitStack() as stack:
-        listeners: list[Listener] = [stack.enter_context(display(console))] if world.main else []
-        if asked.tensorboard and world.main:
-            listeners.append(TensorBoard())
-        if asked.resume is not None:
-            run = Trainer.resume(asked.resume, model, dataset, config=settings, force=asked.force, listeners=listeners)
-        else:
-            command = shlex.join(["convscope", "train", *words])
-            run = Trainer(settings, listeners=listeners).fit(
-                model, dataset, out=asked.out, overwrite=asked.force, command=command
-            )
+    if begun == "done":  # and something went wrong with the report
+        run = Run.open(asked.resume or Path())
+        run.load_weights(model)
+    else:
+        run = _train(asked, settings, model, dataset, words=words, world=world)
     if world.main:
         page = report.write(run, model, dataset)
         _print_result(run, page, time.perf_counter() - began, as_json=asked.json)
-    return 0
+    return DONE
+
+
+def _train(
+    asked: Words, settings: TrainConfig, model: nn.Module, dataset: data.Dataset, *, words: list[str], world: World
+) -> Run:
+    """Begin, or go on; the first process shows how it goes."""
+    with ExitStack() as stack:
+        listeners: list[Listener] = [stack.enter_context(display(messages()))] if world.main else []
+        if asked.tensorboard and world.main:
+            listeners.append(TensorBoard())
+        if asked.resume is not None:
+            return Trainer.resume(asked.resume, model, dataset, config=settings, force=asked.force, listeners=listeners)
+        command = shlex.join(["convscope", "train", *words])
+        trainer = Trainer(settings, listeners=listeners)
+        return trainer.fit(model, dataset, out=asked.out, overwrite=asked.force, command=command)
 
 
 # ---- before the training
@@ -117,14 +126,7 @@ def _main(words: list[str], world: World) -> int:
 def _defaults(words: list[str]) -> Words:
     """A recipe, or the run that goes on, sets what the other flags default to; so it is read first."""
     if resumed := _last(words, "--resume"):
-        run = Run.open(resumed)
-        source = dict(run.config["data"]["source"])
-        return Words(
-            model=run.model_name,
-            data=str(source.get("name_or_folder", run.config["data"]["name"])),
-            settings=run.train_config,
-            resume=Path(resumed),
-        )
+        return _going_on(Words(), Run.open(resumed))
     chosen = recipe(_last(words, "--recipe") or "default")
     return Words(recipe=chosen.name, model=chosen.model or "lenet", settings=chosen.config)
 
@@ -140,15 +142,46 @@ def _last(words: list[str], flag: str) -> str | None:
     return value
 
 
-@contextmanager
-def _in_turn(world: World) -> Iterator[None]:
-    """The first process of a machine packs a folder of pictures; the others find it packed."""
-    if world.local_rank:
-        world.tell(None)
-        yield
-        return
-    yield
-    world.tell(None)
+def _going_on(asked: Words, run: Run) -> Words:
+    """The words that go on with a run as it began."""
+    source = dict(run.config["data"]["source"])
+    return dataclasses.replace(
+        asked,
+        model=run.model_name,
+        data=str(source.get("name_or_folder", run.config["data"]["name"])),
+        settings=run.train_config,
+        resume=run.path,
+    )
+
+
+def _checked(asked: Words) -> Words:
+    """Refuse words that do not go together."""
+    if started_by_torchrun() and asked.out is None and asked.resume is None:
+        raise ValueError("torchrun starts a worker that died again, which must find its run: name it with --out")
+    if asked.recipe == "finetune" and asked.init is None:
+        raise ValueError("--recipe finetune starts from weights: name a run or a file of weights with --init")
+    return asked
+
+
+def _begun(asked: Words, base: Words, world: World) -> tuple[Words, Words, str]:
+    """Where torchrun started a worker that died again, go on with what the same job has begun, and with nothing else.
+
+    Returns:
+        What to do, what the words default to, and what there is: ``"nothing"`` of this job, ``"a folder"`` with nothing
+        to lose, ``"a part"``, or ``"done"``.
+    """
+    found, folder = "nothing", asked.resume or asked.out
+    if folder is None:
+        return asked, base, found
+    if world.main and (folder / "config.json").exists() and Run.open(folder).begun_by(world.job):
+        run = Run.open(folder)
+        found = "done" if run.history.of("end") else "a folder" if run.checkpoints.empty else "a part"
+    found = world.tell(found)
+    if found == "a folder" and asked.resume is None:
+        asked = dataclasses.replace(asked, force=True)
+    elif found in ("a part", "done") and asked.resume is None:
+        asked = base = _going_on(dataclasses.replace(asked, force=False), Run.open(folder))
+    return asked, base, found
 
 
 def _prepare(asked: Words, base: Words, console: Console) -> tuple[nn.Module, data.Dataset, TrainConfig]:

@@ -11,13 +11,15 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from convscope.data.folders import FolderScan
 from convscope.data.packwriter import FORMAT, PackMeta, write_pack
@@ -73,7 +75,6 @@ def open_or_pack(
     if pack is None:
         own = slot(image_size, channels)
         folder = packs / f"{own}-{contents}"
-        shutil.rmtree(folder, ignore_errors=True)  # damaged, if there at all
         pack = _make(scan, folder, image_size=image_size, channels=channels, strict=strict, progress=progress)
         for stale in packs.glob(f"{own}-*"):
             if stale != folder:
@@ -116,16 +117,23 @@ def _make(
     strict: bool,
     progress: Callable[[int, int], None] | None,
 ) -> Pack:
-    """Write a pack beside its final name and rename it: a pack with its final name is whole."""
+    """Write a pack beside its final name and rename it: a pack with its final name is whole.
+
+    One process at a time: others that want the same pack, on this machine or on another one, wait and find it made.
+    """
     work: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder.parent)
-        work = folder.parent / f".packing-{uuid.uuid4().hex}"
-        work.mkdir()
-        meta = write_pack(scan, work, image_size=image_size, channels=channels, strict=strict, progress=progress)
-        (work / "meta.json").write_text(json.dumps(asdict(meta), indent=1), "utf-8")
-        _settle(work, folder)
+        with _one_at_a_time(folder):
+            if made := open_pack(folder):
+                return made
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, if there at all
+            _sweep(folder.parent)
+            work = folder.parent / f".packing-{uuid.uuid4().hex}"
+            work.mkdir()
+            meta = write_pack(scan, work, image_size=image_size, channels=channels, strict=strict, progress=progress)
+            (work / "meta.json").write_text(json.dumps(asdict(meta), indent=1), "utf-8")
+            _settle(work, folder)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fault = "has no space left" if full else f"cannot be written ({error.strerror or error})"
@@ -139,6 +147,21 @@ def _make(
     if pack is None:
         raise DataError(f"the packed images of {scan.root} in {folder} could not be read back; is the disk in order?")
     return pack
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of a pack, which the system lets go of when the process ends, however it ends."""
+    path = folder.parent / f".{folder.name}.lock"
+    with ExitStack() as held:
+        # Where a file system has no locks, two processes may do the same work: the first to rename its pack wins.
+        with suppress(NotImplementedError):
+            held.enter_context(FileLock(path))
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows, while others wait for it; the last of them removes it
+                path.unlink(missing_ok=True)
 
 
 def _settle(work: Path, folder: Path) -> None:

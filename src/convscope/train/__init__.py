@@ -2,10 +2,11 @@
 
 from convscope.data.augment import AugmentConfig
 from convscope.train.config import ExecutionConfig, OptimizerConfig, SavingConfig, ScheduleConfig, TrainConfig
-from convscope.train.distributed import World, join, restarted, started_by_torchrun
+from convscope.train.distributed import ALONE, World, join, started_by_torchrun
 from convscope.train.events import Event, Finished, History, Listener, Logged, Noted, Row, Started, Stepped
 from convscope.train.find_lr import LrRange
 from convscope.train.folder import check_free, next_free
+from convscope.train.messages import OtherProcessFailed
 from convscope.train.objective import Classification, Objective, Outcome
 from convscope.train.plan import Plan, find_device
 from convscope.train.recipes import RECIPES, Recipe, recipe
@@ -14,6 +15,7 @@ from convscope.train.tensorboard import TensorBoard
 from convscope.train.trainer import Trainer
 
 __all__ = [
+    "ALONE",
     "RECIPES",
     "AugmentConfig",
     "Classification",
@@ -27,6 +29,7 @@ __all__ = [
     "Noted",
     "Objective",
     "OptimizerConfig",
+    "OtherProcessFailed",
     "Outcome",
     "Plan",
     "Recipe",
@@ -45,6 +48,5 @@ __all__ = [
     "join",
     "next_free",
     "recipe",
-    "restarted",
     "started_by_torchrun",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from convscope.data import Dataset, ImageSet, Loader, Preprocess, fingerprint, hold_out
 from convscope.data.augment import Augment
@@ -50,45 +52,28 @@ def assemble(
     Raises:
         ValueError: Settings, images and model do not fit each other.
     """
-    device = _device_of(config, world, resumed)
-    learn, held = dataset.train, dataset.test
-    if config.val_fraction:
-        learn, held = hold_out(dataset.train, config.val_fraction, config.seed)
-    _check_batches(config, model, len(learn), world)
-    preprocess = preprocess_for(dataset, config)
-    if objective is None:
-        weights = class_weights(learn.counts()).to(device) if config.class_weights != "none" else None
-        objective = Classification(config.label_smoothing, weights)
+    with world.together():
+        device = _device_of(config, world, resumed)
+        learn, held, test = _splits(config, dataset)
+        _check_batches(config, model, len(learn), world)
+        preprocess = preprocess_for(dataset, config)
+        train = _learning(config, learn, preprocess, device=device, world=world)
+        objective = objective or _classification(config, learn, device)
+        head = _check_network(config, model, objective, dataset, preprocess, device=device, world=world)
+        plan = _plan_for(config, model, objective, train, world, resumed)
+    if config.execution.compile and not plan.compiled:
+        emit(Noted(f"--compile was asked for and not done: {plan.reason}"))
+    plan.settle()
+    forward = plan.prepare(model)
+    world.spread(value for value in model.state_dict().values() if not is_lazy(value))
+    if world.rank:  # each process drops out other units
+        torch.manual_seed(config.seed ^ (world.rank << 40))
 
     def judging(images: ImageSet) -> Loader:
         batch_size = max(EVALUATION_BATCH, config.batch_size) * world.size
         return Loader(images, preprocess, batch_size=batch_size, device=device, share=world.share)
 
-    train = Loader(
-        learn,
-        preprocess,
-        batch_size=config.batch_size * world.size,
-        device=device,
-        shuffle_seed=config.seed,
-        balanced=config.sampling == "balanced",
-        augment=Augment(config.augment, preprocess, seed=config.seed) if config.augment.active else None,
-        share=world.share,
-    )
-    test = judging(dataset.test)
-    model.to(device)
-    model.eval()  # two images are looked at, and nothing may be learned from them
-    probe = preprocess(dataset.test.images[:2].to(device))
-    objective.check(model, probe, len(dataset.classes))
-    head = head_of(model, len(dataset.classes), probe)[0] if config.freeze_epochs else ""
-    if config.execution.sync_bn and world.size > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    plan = _plan_for(config, model, objective, train, world, resumed)
-    if config.execution.compile and not plan.compiled:
-        emit(Noted(f"--compile was asked for and not done: {plan.reason}"))
-    plan.settle()
-    forward = plan.prepare(model)
-    if world.rank:  # each process drops out other units
-        torch.manual_seed(config.seed ^ (world.rank << 40))
+    tested = judging(test)
     return Parts(
         config=config,
         plan=plan,
@@ -100,8 +85,8 @@ def assemble(
         average=WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
         head=head,
         train=train,
-        held=judging(held) if config.val_fraction else test,
-        test=test,
+        held=judging(held) if held is not test else tested,
+        test=tested,
         emit=emit,
     )
 
@@ -119,6 +104,57 @@ def describe(model: nn.Module, dataset: Dataset, config: TrainConfig) -> dict[st
         "input": preprocess_for(dataset, config).to_dict(),
         "train": config.to_dict(),
     }
+
+
+def _splits(config: TrainConfig, dataset: Dataset) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """To learn from, to measure each epoch on, and to measure the final weights on."""
+    if not config.val_fraction:
+        return dataset.train, dataset.test, dataset.test
+    learn, held = hold_out(dataset.train, config.val_fraction, config.seed)
+    return learn, held, dataset.test
+
+
+def _learning(
+    config: TrainConfig, images: ImageSet, preprocess: Preprocess, *, device: torch.device, world: World
+) -> Loader:
+    """Training batches, of which each process gets its share."""
+    return Loader(
+        images,
+        preprocess,
+        batch_size=config.batch_size * world.size,
+        device=device,
+        shuffle_seed=config.seed,
+        balanced=config.sampling == "balanced",
+        augment=Augment(config.augment, preprocess, seed=config.seed) if config.augment.active else None,
+        share=world.share,
+    )
+
+
+def _classification(config: TrainConfig, images: ImageSet, device: torch.device) -> Objective:
+    weights = class_weights(images.counts()).to(device) if config.class_weights != "none" else None
+    return Classification(config.label_smoothing, weights)
+
+
+def _check_network(
+    config: TrainConfig,
+    model: nn.Module,
+    objective: Objective,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    *,
+    device: torch.device,
+    world: World,
+) -> str:
+    """Bring the network to its device and make sure that it can do the task; the name of its head, where asked for."""
+    model.to(device)
+    model.eval()  # two images are looked at, and nothing may be learned from them
+    probe = preprocess(dataset.test.images[:2].to(device))
+    objective.check(model, probe, len(dataset.classes))
+    _check_alike(model, world)
+    head = head_of(model, len(dataset.classes), probe)[0] if config.freeze_epochs else ""
+    if config.execution.sync_bn and world.size > 1:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return head
 
 
 def _device_of(config: TrainConfig, world: World, resumed: Plan | None) -> torch.device:
@@ -154,6 +190,19 @@ def _check_batches(config: TrainConfig, model: nn.Module, images: int, world: Wo
         )
 
 
+def _check_alike(model: nn.Module, world: World) -> None:
+    """Every process must bring the same network, or their gradients cannot be added up."""
+    shapes = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items() if not is_lazy(value)]
+    mine = hashlib.blake2b("\n".join(shapes).encode()).hexdigest()
+    theirs = world.gather(mine)
+    if len(set(theirs)) > 1:
+        other = next(rank for rank, digest in enumerate(theirs) if digest != theirs[0])
+        raise ValueError(
+            f"rank {other} has another network than rank 0: expected the same names and shapes in all {world.size} "
+            "processes; build it in the same way in each of them"
+        )
+
+
 def _plan_for(
     config: TrainConfig, model: nn.Module, objective: Objective, train: Loader, world: World, resumed: Plan | None
 ) -> Plan:
@@ -161,7 +210,7 @@ def _plan_for(
     execution = dataclasses.replace(config.execution, device=str(train.device))
     batch = next(train.batches())
     plan = choose_plan(execution, model, objective, batch, steps=round(config.epochs * len(train)), resumed=resumed)
-    return dataclasses.replace(world.tell(plan), device=plan.device)
+    return dataclasses.replace(Plan.from_dict(world.tell(plan.to_dict())), device=plan.device)
 
 
 def model_name(model: nn.Module) -> str:

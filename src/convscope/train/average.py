@@ -94,6 +94,12 @@ class WeightAverage:
         finally:
             self._write(live)
 
+    @property
+    def buffers(self) -> list[Tensor]:
+        """The averages of what is no parameter; live, and to be written to in place only."""
+        there = zip(self._places, self._tensors, strict=True)
+        return [mine for place, mine in there if not isinstance(place.holder[place.key], nn.Parameter)]
+
     def write(self) -> None:
         """Give the model the averages for good."""
         self._write(self._tensors)

@@ -42,11 +42,34 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+@contextmanager
+def fitting(images: Tensor) -> Iterator[None]:
+    """Say what to lower where a training step on a batch ``(N, C, H, W)`` does not fit in memory.
+
+    Raises:
+        RunError: It does not.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(images) from error
+
+
 def out_of_memory(images: Tensor) -> RunError:
     """What to say when a batch ``(N, C, H, W)`` does not fit."""
     return RunError(
         f"a step on a batch of {len(images)} images {tuple(images.shape[1:])} does not fit in the memory of "
         f"{images.device}: lower --batch-size or --image-size"
+    )
+
+
+def unjudgeable(images: Tensor) -> RunError:
+    """What to say when a batch ``(N, C, H, W)`` does not fit though nothing is kept for a gradient."""
+    return RunError(
+        f"judging {len(images)} image{'s' * (len(images) > 1)} {tuple(images.shape[1:])} does not fit in the memory of "
+        f"{images.device}: lower --image-size, or take a smaller --model"
     )
 
 

@@ -36,7 +36,8 @@ class Checkpoint:
         model: Its ``state_dict``.
         optimizer: Its ``state_dict``.
         rng: State of PyTorch's generators, by device: one entry for each process, in the order of ranks.
-        meters: Sums over the batches done of an unfinished epoch, and since the last logged step.
+        meters: Sums over the batches done of an unfinished epoch, and since the last logged step: two entries for each
+            process, in the order of ranks.
         best: The best validation score so far and the epoch that reached it.
         average: State of the moving average of the weights; empty where none is kept.
         scaler: State of the gradient scaler; empty where there is none.
@@ -56,7 +57,7 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     rng: list[dict[str, Tensor]]
-    meters: list[dict[str, Any]]
+    meters: list[list[dict[str, Tensor]]]
     best: dict[str, float]
     average: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from convscope.train.bench import Bench, is_out_of_memory, out_of_memory, untouched_process
+from convscope.train.bench import Bench, fitting, untouched_process
 from convscope.train.probe import peak_macs
 from convscope.train.trials import Entrant, Trial, difference
 from convscope.train.way import Way
@@ -49,16 +49,10 @@ class Contest:
         self._started = bench.clock()
         self.reference = Entrant(reference)
         self.entrants = [self.reference]
-        try:
-            self._wanted = bench.step(
-                reference, comparable=True
-            )  # this one is slower: it starts threads and sets kernels up
+        with fitting(bench.batch[0]):
+            self._wanted = bench.step(reference, comparable=True)  # the slower one: it starts threads, sets kernels up
             self.reference.first = self._wanted.seconds
             self.reference.seconds.append(bench.step(reference).seconds)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise out_of_memory(bench.batch[0]) from error
 
     @property
     def run_seconds(self) -> float:

@@ -100,9 +100,11 @@ def next_free(root: Path, name: str) -> Path:
 def _occupied(path: Path) -> bool:
     """Whether a folder holds anything but what a run leaves that was killed before it began."""
     history = path / "metrics.jsonl"
-    left = {path / LOCK.parent, path / LOCK, *path.glob(".metrics.jsonl.*.part"), *path.glob(".config.json.*.part")}
-    if history.is_file() and not history.stat().st_size:
-        left.add(history)
+    left = {path / LOCK.parent, path / LOCK}
+    for name in ("metrics.jsonl", "environment.json", "config.json"):
+        left |= {*path.glob(f".{name}.*.part")}
+    if history.is_file() and not history.stat().st_size and not (path / "config.json").exists():
+        left |= {history, path / "environment.json"}
     return bool({*path.iterdir(), *(path / LOCK.parent).glob("*")} - left)
 
 

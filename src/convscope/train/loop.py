@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from convscope.errors import RunError, TrainingDiverged, TrainingInterrupted
@@ -16,6 +17,7 @@ from convscope.train.checkpoint import Checkpoint, restore_rng, rng_state
 from convscope.train.config import seconds_of
 from convscope.train.distributed import contact
 from convscope.train.events import Finished, History, Logged, Noted, Row, Stepped
+from convscope.train.exchange import Exchange
 from convscope.train.finetune import frozen_body
 from convscope.train.interrupt import StopRequest
 from convscope.train.meter import Meter
@@ -25,10 +27,9 @@ from convscope.train.plan import peak_memory
 from convscope.train.run import Run
 from convscope.train.schedule import factor
 from convscope.train.step import Stepper
-from convscope.train.watch import BadLoss, LossWatch, Stopwatch
+from convscope.train.watch import AGREE_EVERY, Agreement, BadLoss, LossWatch, Stopwatch
 
 TICK = 0.1  # seconds between two Stepped events
-AGREE_EVERY = 10  # steps between two exchanges about stopping, saving and bad losses, where several processes train
 
 
 class Loop:
@@ -53,12 +54,18 @@ class Loop:
         self._head = parts.model.get_submodule(parts.head)
         self._saves_every = seconds_of(parts.config.saving.checkpoint_every) or math.inf
         self._saved_at = self._ticked = time.monotonic()
+        self._agreement = Agreement(parts.world)
 
     # ---- the position, saved and restored
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on from here."""
+        """Everything needed to go on from here; whole in the first process, where every one has a part in it."""
         parts = self.parts
+        meters = {"epoch": self._epoch_meter, "interval": self._interval_meter}
+        own = _prefixed("rng", rng_state(parts.device))
+        for name, meter in meters.items():
+            own |= _prefixed(name, meter.state())
+        shares = parts.world.collect(own)
         return Checkpoint(
             epoch=self.epoch,
             batch=self.batch,
@@ -73,8 +80,8 @@ class Loop:
             optimizer=parts.optimizer.state_dict(),
             average=parts.average.state() if parts.average is not None else {},
             scaler=self._stepper.scaler.state_dict() if self._stepper.scaler is not None else {},
-            rng=parts.world.gather(rng_state(parts.device)),
-            meters=[meter.shared(parts.world).state() for meter in (self._epoch_meter, self._interval_meter)],
+            rng=[_unprefixed("rng", share) for share in shares],
+            meters=[[_unprefixed(name, share) for name in meters] for share in shares],
             best=self.best,
             objective=parts.objective.state_dict() if isinstance(parts.objective, Stateful) else {},
         )
@@ -100,8 +107,7 @@ class Loop:
                 self._stepper.scaler.load_state_dict(saved.scaler)
             if isinstance(parts.objective, Stateful):
                 parts.objective.load_state_dict(saved.objective)
-            if parts.world.main:  # what was saved is the sum over all processes, so one of them takes it
-                self._epoch_meter, self._interval_meter = (Meter.of(state, parts.device) for state in saved.meters)
+            self._restore_meters(saved)
             if parts.world.rank < len(saved.rng):
                 restore_rng(saved.rng[parts.world.rank], parts.device)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -118,6 +124,16 @@ class Loop:
         self.rows, self.best = list(history.rows[: saved.rows]), dict(saved.best)
         if parts.world.main:
             self.folder.rewrite_history(History(tuple(self.rows)))
+
+    def _restore_meters(self, saved: Checkpoint) -> None:
+        """Each process goes on with its own sums; where there are more or fewer than before, the first takes all."""
+        world, device = self.parts.world, self.parts.device
+        shares = saved.meters if world.main else []
+        if saved.world == world.size:
+            shares = [saved.meters[world.rank]]
+        for epoch, interval in shares:
+            self._epoch_meter.merge(Meter.of(epoch, device))
+            self._interval_meter.merge(Meter.of(interval, device))
 
     # ---- the loop itself
 
@@ -143,7 +159,7 @@ class Loop:
         while self.epoch < self.parts.epochs and not self._out_of_patience():
             self._train_epoch(stop)
             self._judge_epoch()
-            if self.epoch < self.parts.epochs and self._agreed(stop.requested):
+            if self.epoch < self.parts.epochs and any(self._agreement.votes(self.step, stop.requested, at_once=True)):
                 self._interrupt()
         self._finish()
 
@@ -151,15 +167,14 @@ class Loop:
         parts = self.parts
         self._epoch_time.start()
         parts.model.train()
-        with self._learning():
-            forward = parts.world.wrap(parts.model, parts.forward)
+        with self._learning(), Exchange(parts.model, parts.world) as exchange:
             batches = parts.train.batches(self.epoch, start=self.batch)
             while self.batch < (end := parts.batches_in(self.epoch)):
                 numbers = range(self.batch, min(self.batch + parts.config.optimizer.accumulate, end))
                 logs = (self.step + 1) % parts.config.execution.log_interval == 0
                 lr = self._lr(self.step)
                 norm = self._stepper.take(
-                    forward, batches, numbers, step=self.step + 1, lr=lr, meter=self._interval_meter, measured=logs
+                    exchange, batches, numbers, step=self.step + 1, lr=lr, meter=self._interval_meter, measured=logs
                 )
                 self.step, self.batch = self.step + 1, numbers.stop
                 if logs:
@@ -176,16 +191,15 @@ class Loop:
 
     def _look_around(self, stop: StopRequest) -> None:
         """Between two steps: show the progress, save when it is time, stop when somebody asks for it."""
-        now, world = time.monotonic(), self.parts.world
+        now = time.monotonic()
         if now - self._ticked >= TICK:
             self._ticked = now
             self.parts.emit(Stepped(self.epoch + 1, self.step))
-        if world.size > 1 and self.step % AGREE_EVERY:
-            return
-        if self._agreed(stop.requested):
-            self._interrupt()
         due = now - self._saved_at >= self._saves_every and self.batch < self.parts.batches_in(self.epoch)
-        if self._agreed(due and world.main):
+        stops, saves = self._agreement.votes(self.step, stop.requested, due)
+        if stops:
+            self._interrupt()
+        if saves:
             self._refuse_bad()
             self._save_checkpoint()
 
@@ -218,7 +232,7 @@ class Loop:
         """Measure the kept weights on the test images, once, and leave the model with them, in eval mode."""
         parts = self.parts
         if self.best and parts.config.saving.keep == "best":
-            parts.world.tell(None)  # nobody reads the file before it is written
+            parts.world.tell("written")  # nobody reads the file before
             self.folder.load_weights(parts.model)
         elif parts.average is not None:
             parts.average.write()
@@ -236,6 +250,7 @@ class Loop:
         if parts.device.type == "cuda":
             values["peak_device_bytes"] = torch.cuda.max_memory_allocated(parts.device)
         self._record(Row("end", self.epoch, self.step, values))
+        parts.world.tell("written")  # whoever reads the history from here on, in any process, finds it complete
         self._save_checkpoint()
 
     # ---- small parts
@@ -250,10 +265,6 @@ class Loop:
             schedule=parts.config.schedule,
         )
         return parts.config.optimizer.lr * scale
-
-    def _agreed(self, vote: bool) -> bool:
-        """Whether any process says so; all of them hear the same answer."""
-        return vote if self.parts.world.size == 1 else bool(self.parts.world.sum(torch.tensor(float(vote))))
 
     def _log(self, values: Mapping[str, float]) -> None:
         means = self._interval_meter.shared(self.parts.world).means("train_")
@@ -337,6 +348,15 @@ class Loop:
             f"the loss became {bad.loss} at step {bad.step:,} (epoch {self.epoch + 1}, learning rate {bad.lr:.3g}) and "
             f"training stopped; {kept}; try a lower --lr, or --clip-grad 1"
         )
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unprefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    whole = f"{prefix}/"
+    return {name.removeprefix(whole): tensor for name, tensor in tensors.items() if name.startswith(whole)}
 
 
 def _look_every(parts: Parts) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -46,15 +46,16 @@ class Meter:
         total._add(int(count), dict(zip(names, sums, strict=True)))
         return total
 
-    def state(self) -> dict[str, Any]:
-        """Plain values and tensors, for a checkpoint."""
-        return {"count": self.count, "sums": self.sums}
+    def state(self) -> dict[str, Tensor]:
+        """Named tensors, for a checkpoint."""
+        return {"count": torch.tensor(self.count), **{f"sums.{name}": value for name, value in self.sums.items()}}
 
     @classmethod
-    def of(cls, state: dict[str, Any], device: torch.device) -> Meter:
+    def of(cls, state: Mapping[str, Tensor], device: torch.device) -> Meter:
         """The inverse of ``state``."""
         meter = cls()
-        meter._add(state["count"], {name: value.to(device) for name, value in state["sums"].items()})
+        sums = {name: value.to(device) for name, value in state.items() if name != "count"}
+        meter._add(int(state["count"]), {name.removeprefix("sums."): value for name, value in sums.items()})
         return meter
 
     def means(self, prefix: str = "") -> dict[str, float]:

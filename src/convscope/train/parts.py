@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 
 from convscope.nn import FlipAverage
 from convscope.train.average import WeightAverage
+from convscope.train.bench import is_out_of_memory, unjudgeable
 from convscope.train.config import TrainConfig
 from convscope.train.distributed import World
 from convscope.train.events import Event
@@ -117,13 +119,28 @@ class Parts:
         with self.average.swapped():
             yield self.model
 
+    def _share_buffers(self) -> None:
+        """Let every process judge the network that the first one saves.
+
+        Weights are the same in all of them. What is no weight, a norm's running statistics above all, each process
+        has gathered from its own shares; as with ``DistributedDataParallel``, those of the first one count.
+        """
+        averaged = self.average.buffers if self.average is not None else []
+        weights = dict(self.model.named_parameters())
+        saved = [tensor for name, tensor in self.model.state_dict().items() if name not in weights]
+        self.world.spread([*saved, *averaged])
+
     def measure(self, loader: Batches, *, exactly: bool = False) -> Meter:
-        """Judge every image of a loader once, over all processes.
+        """Judge every image of a loader once, over all processes, each of which has the same network.
 
         Args:
             loader: The images.
             exactly: Compute in float32, as whoever opens the run later will, and not as the plan says.
+
+        Raises:
+            RunError: Not even one image fits in memory.
         """
+        self._share_buffers()
         scorer = FlipAverage(self.model) if self.config.test_flip else self.model
         with self.judged():
             meter = evaluate(self.objective, scorer, loader, plan=None if exactly else self.plan)
@@ -133,22 +150,60 @@ class Parts:
 def evaluate(objective: Objective, model: nn.Module, loader: Batches, *, plan: Plan | None = None) -> Meter:
     """Judge every image of a loader once, in eval mode and without gradients; the mode is put back.
 
+    A batch that does not fit in memory is judged in halves, and so are those after it.
+
     Args:
         objective: The task.
         model: What to judge.
         loader: The images.
         plan: In which precision; None is float32.
+
+    Raises:
+        RunError: Not even one image fits in memory.
     """
-    meter, was_training = Meter(), model.training
+    meter, was_training, fits = Meter(), model.training, loader.batch_size
     model.eval()
     try:
         with torch.inference_mode():
             for inputs, targets in loader.batches():
-                if len(targets):  # the last batch may be too small for every process to have a share
-                    meter.add(_judge(objective, model, inputs, targets, plan))
+                done = 0
+                while done < len(targets):  # none, where the last batch is too small for every process to have a share
+                    part = _part(inputs, targets, done, fits)
+                    outcome = _attempt(objective, model, *part, plan)
+                    if outcome is None:
+                        fits = len(part[1]) // 2
+                    else:
+                        meter.add(outcome)
+                        done += len(part[1])
     finally:
         model.train(was_training)
     return meter
+
+
+def _part(inputs: Tensor, targets: Any, start: int, count: int) -> tuple[Tensor, Any]:
+    """So many images from ``start`` on; a batch of which all fit is left as it is, whatever its targets are."""
+    if start == 0 and len(targets) <= count:
+        return inputs, targets
+    return inputs[start : start + count], targets[start : start + count]
+
+
+def _attempt(objective: Objective, model: nn.Module, inputs: Tensor, targets: Any, plan: Plan | None) -> Outcome | None:
+    """Judge a batch; None where it does not fit in memory, and a smaller one may.
+
+    Raises:
+        RunError: It is one image, or cannot be divided.
+    """
+    try:
+        return _judge(objective, model, inputs, targets, plan)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(targets) == 1 or not isinstance(targets, Tensor):
+            raise unjudgeable(inputs) from error
+    gc.collect()  # what the failed pass had taken
+    if inputs.device.type != "cpu":
+        torch.get_device_module(inputs.device).empty_cache()
+    return None
 
 
 def _judge(objective: Objective, model: nn.Module, inputs: Tensor, targets: Any, plan: Plan | None) -> Outcome:

@@ -80,8 +80,8 @@ class Run:
         """
         run = cls(path, {"format": FORMAT, **config})
         write_bytes(path / "metrics.jsonl", b"")
-        write_json(path / "config.json", run.config)
         write_json(path / "environment.json", environment)
+        write_json(path / "config.json", run.config)  # the last: it makes a folder a run, and a run knows its job
         return run
 
     def reconfigured(self, config: Mapping[str, Any]) -> Run:
@@ -174,6 +174,17 @@ class Run:
     def checkpoints(self) -> CheckpointStore:
         """What is needed to go on, in ``checkpoint/``."""
         return CheckpointStore(self.path / "checkpoint")
+
+    def begun_by(self, job: str) -> bool:
+        """Whether this very job began the run or went on with it.
+
+        Args:
+            job: Names what ``torchrun`` was started for, and is the same when it starts workers again; see ``World``.
+        """
+        if not job or not (self.path / "environment.json").exists():
+            return False
+        first = self.environment
+        return job in [sitting.get("job") for sitting in (first, *first.get("resumed", []))]
 
     def note_sitting(self, environment: Mapping[str, Any]) -> None:
         """Add to ``environment.json`` that the training went on, and where."""

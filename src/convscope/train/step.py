@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from convscope.train.bench import is_out_of_memory, out_of_memory
-from convscope.train.distributed import no_exchange
+from convscope.train.bench import fitting
+from convscope.train.exchange import Exchange
 from convscope.train.meter import Meter
 from convscope.train.optim import set_rate
 from convscope.train.parts import Parts
@@ -31,7 +31,7 @@ class Stepper:
 
     def take(
         self,
-        forward: nn.Module,
+        exchange: Exchange,
         batches: Iterator[tuple[Tensor, Tensor]],
         numbers: range,
         *,
@@ -43,9 +43,9 @@ class Stepper:
         """One step over the next batches.
 
         Args:
-            forward: The model, ready to exchange gradients with other processes.
+            exchange: Adds up gradients over all processes, once in the step.
             batches: Where they come from.
-            numbers: Which batches of the epoch these are; their gradients are averaged.
+            numbers: Which batches of the epoch these are; the gradient is the mean over all their images.
             step: Number of this step, from 1.
             lr: Learning rate; each group of parameters has its own factor on it.
             meter: Takes in what every batch gave.
@@ -66,26 +66,20 @@ class Stepper:
             self.waiting.start()
             inputs, targets = next(batches)
             self.waiting.stop()
-            try:
-                with no_exchange(forward, when=number != numbers[-1]):
-                    self._gradient(forward, inputs, targets, images=images, step=step, lr=lr, meter=meter)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise out_of_memory(inputs) from error
-        return self._apply(measured=measured)
+            with fitting(inputs), exchange.summing(when=number == numbers[-1]):
+                self._gradient(inputs, targets, images=images, step=step, lr=lr, meter=meter)
+        with fitting(inputs):
+            return self._apply(measured=measured)
 
-    def _gradient(
-        self, forward: nn.Module, inputs: Tensor, targets: Tensor, *, images: int, step: int, lr: float, meter: Meter
-    ) -> None:
+    def _gradient(self, inputs: Tensor, targets: Tensor, *, images: int, step: int, lr: float, meter: Meter) -> None:
         """Add one batch's part of the mean gradient over ``images``, all that belong to the step in all processes."""
-        parts = self.parts
+        parts, forward = self.parts, self.parts.forward
         if parts.plan.compiled and parts.world.size == 1 and len(targets) != parts.config.batch_size:
             forward = parts.model  # compiled code is for one size; for the last batch alone it would be made again
         with parts.plan.autocast():
             outcome = parts.objective.training(forward, parts.plan.inputs(inputs), targets)
         self.watch.see(step, lr, outcome.loss)
-        weight = outcome.images * parts.world.size / images  # 1 where one process takes one batch
+        weight = outcome.images / images  # 1 where one process takes one batch
         loss = outcome.loss if weight == 1 else outcome.loss * weight
         if self.scaler is not None:
             loss = self.scaler.scale(loss)

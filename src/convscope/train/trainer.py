@@ -95,11 +95,11 @@ class Trainer:
             parts = assemble(
                 self.config, model, dataset, objective=self.objective, world=world, emit=self._voice(world)
             )
-            folder = world.tell(self._folder(out, model, dataset) if world.main else Path())
+            folder = Path(world.tell(str(self._folder(out, model, dataset)) if world.main else ""))
             with claim(folder, overwrite=overwrite) if world.main else nullcontext():
                 if world.main:
-                    Run.create(folder, config, environment(parts.plan, command=command))
-                world.tell(None)  # from here on the folder is there
+                    Run.create(folder, config, {**environment(parts.plan, command=command), "job": world.job})
+                world.tell("made")  # from here on the folder is there
                 return self._train(Loop(Run.open(folder), parts))
 
     @classmethod
@@ -132,29 +132,31 @@ class Trainer:
         trainer = cls(config or run.train_config, objective=objective, listeners=listeners)
         now = describe(model, dataset, trainer.config)
         with process_kept(), join() as world, locked(run.path) if world.main else nullcontext():
-            history = run.history
-            if history.of("end"):
-                raise RunError(f"{run.path} is complete: nothing is left to train; start a new run with another --out")
-            changed = differences(run.config, now)
-            if changed and not force:
-                listed = "".join(f"\n  {line}" for line in changed)
-                raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
-            torch.manual_seed(trainer.config.seed)
             emit = trainer._voice(world)
-            store = CheckpointStore(run.path / "checkpoint")
-            begun = bool(history.rows) or not store.empty  # one that was killed before its first checkpoint begins anew
-            saved = store.newest(lambda warning: emit(Noted(warning))) if begun else None
+            with world.together():  # and nobody changes what another one still reads
+                history, changed = run.history, differences(run.config, now)
+                if history.of("end"):
+                    raise RunError(
+                        f"{run.path} is complete: nothing is left to train; start a new run with another --out"
+                    )
+                if changed and not force:
+                    listed = "".join(f"\n  {line}" for line in changed)
+                    raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
+                store = CheckpointStore(run.path / "checkpoint")
+                begun = bool(history.rows) or not store.empty  # one killed before its first checkpoint begins anew
+                saved = store.newest(lambda warning: emit(Noted(warning))) if begun else None
+            torch.manual_seed(trainer.config.seed)
             parts = assemble(
                 trainer.config, model, dataset, objective=objective, world=world, emit=emit, resumed=_plan_of(run)
             )
-            world.gather(None)  # everybody has read what the first process is about to change
             loop = Loop(run, parts)
             if saved is not None:
-                loop.restore(saved, history)
+                with world.together():
+                    loop.restore(saved, history)
             if world.main and (changed or run.config["train"] != now["train"]):
                 loop.folder = run.reconfigured(now)
             if world.main:
-                run.note_sitting({**environment(parts.plan, command=None), "changed": changed})
+                run.note_sitting({**environment(parts.plan, command=None), "changed": changed, "job": world.job})
             return trainer._train(loop)
 
     def find_lr(

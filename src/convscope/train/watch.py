@@ -1,14 +1,18 @@
-"""Two small watches of the loop: one for losses that are no numbers, one for time."""
+"""Small watches of the loop: for losses that are no numbers, for what several processes agree on, for time."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from convscope.train.distributed import ALONE, World
+
+AGREE_EVERY = 10  # steps between two exchanges about stopping, saving and bad losses, where several processes train
+AGREE_SECONDS = 2.0  # or so much time, where steps are slow: torchrun kills 30 s after it asked to stop
 
 
 class BadLoss(ArithmeticError):
@@ -68,6 +72,48 @@ class LossWatch:
         for (step, lr, _), loss in zip(unseen, losses, strict=True):
             if not math.isfinite(loss):
                 raise BadLoss(step, lr, loss)
+
+
+class Agreement:
+    """What several processes decide together between two steps: to stop, to save.
+
+    Asking waits for all of them, so it is done every ``AGREE_EVERY`` steps, or more often where steps are slow.
+
+    Args:
+        world: The processes.
+        clock: Seconds.
+
+    Example:
+        >>> Agreement(ALONE).votes(1, False, True)
+        (False, True)
+    """
+
+    def __init__(self, world: World, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._world = world
+        self._clock = clock
+        self._last: tuple[int, float] | None = None
+        self._next = 0
+
+    def votes(self, step: int, stop: bool, save: bool = False, *, at_once: bool = False) -> tuple[bool, bool]:
+        """Whether any process is asked to stop, and whether the first one wants to save; all hear the same.
+
+        Args:
+            step: Steps done in all.
+            stop: Whether this process was asked to stop.
+            save: Whether it is time to save.
+            at_once: Ask now; otherwise only when it is time, and the answer is no until then.
+        """
+        if self._world.size == 1:
+            return stop, save
+        if step < self._next and not at_once:
+            return False, False
+        now = self._clock()
+        steps, seconds = (step - self._last[0], now - self._last[1]) if self._last else (0, 0.0)
+        said = torch.tensor([stop, save and self._world.main, seconds], dtype=torch.float64)
+        stops, saves, waited = self._world.sum(said).tolist()
+        pace = waited / self._world.size / steps if steps else AGREE_SECONDS  # of a step; the same number in all
+        self._last, self._next = (step, now), step + max(1, min(AGREE_EVERY, int(AGREE_SECONDS / max(pace, 1e-9))))
+        return bool(stops), bool(saves)
 
 
 class Stopwatch:
