@@ -53,7 +53,7 @@ class Words:
     strict: Switch = False
     """Stop at the first unreadable image instead of leaving it out."""
     recipe: str = "default"
-    """Settings that other flags change: default, textbook, finetune, speedrun-90, speedrun-92, -93, -94."""
+    """Settings that other flags change: default, textbook, finetune, accurate, speedrun-90, speedrun-92, -93, -94."""
     out: Path | None = None
     """Run folder to make; by default the next free runs/MODEL-DATA-NUMBER."""
     force: Switch = False
