@@ -11,6 +11,8 @@ import pytest
 from convscope.d2l.finder import BookFinder, deactivate, without_install
 from convscope.d2l.limits import Limits, limits
 
+ROOT = Path(__file__).parents[2]
+
 
 def python(program: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program where the book's own library is installed, as a package in ``folder``."""
@@ -57,6 +59,19 @@ assert importlib.import_module("d2l.torch").corr2d is convscope.d2l.corr2d
     assert answer.stderr.count("from d2l import torch as d2l") == 1
     assert answer.stderr.startswith("convscope: ")
     assert answer.stderr.count("\n") == 1
+
+
+def test_looking_for_examples_in_the_sources_is_no_activation():
+    """Pytest imports every file in which it looks for examples; all tests after that would find ours as d2l."""
+    program = f"""
+import os, sys
+import pytest
+os.chdir({str(ROOT)!r})
+code = pytest.main(["--collect-only", "-qq", "-n", "0", "src/convscope/d2l"])
+print(int(code), "convscope.d2l.torch" in sys.modules, [f for f in sys.meta_path if "Book" in type(f).__name__])
+"""
+    answer = python(program)
+    assert answer.stdout.splitlines()[-1] == "0 True []", answer.stdout + answer.stderr
 
 
 def test_without_it_nothing_is_changed(installed):
