@@ -161,7 +161,8 @@ def evaluate(objective: Objective, model: nn.Module, loader: Batches, *, plan: P
     Raises:
         RunError: Not even one image fits in memory.
     """
-    meter, was_training, fits = Meter(), model.training, loader.batch_size
+    meter, was_training = Meter(), model.training
+    fits: int | None = None  # whatever comes
     model.eval()
     try:
         with torch.inference_mode():
@@ -180,9 +181,9 @@ def evaluate(objective: Objective, model: nn.Module, loader: Batches, *, plan: P
     return meter
 
 
-def _part(inputs: Tensor, targets: Any, start: int, count: int) -> tuple[Tensor, Any]:
+def _part(inputs: Tensor, targets: Any, start: int, count: int | None) -> tuple[Tensor, Any]:
     """So many images from ``start`` on; a batch of which all fit is left as it is, whatever its targets are."""
-    if start == 0 and len(targets) <= count:
+    if count is None or (start == 0 and len(targets) <= count):
         return inputs, targets
     return inputs[start : start + count], targets[start : start + count]
 
