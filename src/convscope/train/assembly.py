@@ -18,6 +18,7 @@ from convscope.train.config import TrainConfig
 from convscope.train.distributed import World
 from convscope.train.events import Event
 from convscope.train.finetune import head_of
+from convscope.train.generators import seed_generators
 from convscope.train.objective import Classification, Objective
 from convscope.train.optim import build_optimizer
 from convscope.train.parts import Parts
@@ -86,7 +87,7 @@ def assemble(
     plan.settle()
     forward = plan.prepare(model)
     if world.rank:  # each process drops out other units
-        torch.manual_seed(config.seed ^ (world.rank << 40))
+        seed_generators(config.seed ^ (world.rank << 40))
     return Parts(
         config=config,
         plan=plan,

@@ -35,7 +35,7 @@ class Checkpoint:
         rows: Rows of history written so far.
         model: Its ``state_dict``.
         optimizer: Its ``state_dict``.
-        rng: State of PyTorch's generators, by device: one entry for each process, in the order of ranks.
+        rng: State of the generators (see ``rng_state``): one entry for each process, in the order of ranks.
         meters: Sums over the batches done of an unfinished epoch, and since the last logged step.
         best: The best validation score so far and the epoch that reached it.
         average: State of the moving average of the weights; empty where none is kept.
@@ -62,21 +62,6 @@ class Checkpoint:
     world: int = 1
     images: int = 0
     data_seconds: float = 0.0
-
-
-def rng_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of the generators that a model on ``device`` may draw from, in this process."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state(device)
-    return state
-
-
-def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
-    """The inverse of ``rng_state``; a generator that was not saved is left alone."""
-    torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type], device)
 
 
 class CheckpointStore:

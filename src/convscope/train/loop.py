@@ -12,11 +12,12 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from convscope.errors import RunError, TrainingDiverged, TrainingInterrupted
-from convscope.train.checkpoint import Checkpoint, restore_rng, rng_state
+from convscope.train.checkpoint import Checkpoint
 from convscope.train.config import seconds_of
 from convscope.train.distributed import contact
 from convscope.train.events import Finished, History, Logged, Noted, Row, Stepped
 from convscope.train.finetune import frozen_body
+from convscope.train.generators import restore_rng, rng_state
 from convscope.train.interrupt import StopRequest
 from convscope.train.meter import Meter
 from convscope.train.parts import Parts

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from convscope.data import Dataset
@@ -19,6 +18,7 @@ from convscope.train.distributed import ALONE, World, join
 from convscope.train.events import Event, History, Listener, Noted, Started
 from convscope.train.find_lr import LrRange, find_lr
 from convscope.train.folder import claim, locked, next_free
+from convscope.train.generators import lent_generators, seed_generators
 from convscope.train.interrupt import graceful_stop
 from convscope.train.loop import Loop
 from convscope.train.objective import Objective
@@ -69,8 +69,9 @@ class Trainer:
     ) -> Run:
         """Train from the first step and leave a run folder.
 
-        PyTorch's global generator is seeded with ``config.seed``. The model is moved to the device, trained in place,
-        and left in eval mode with the weights that were kept. Under ``torchrun`` every process calls this with the
+        PyTorch's global generator is seeded with ``config.seed`` and left where the training leaves it; Python's and
+        NumPy's are seeded too, and given back as they were. The model is moved to the device, trained in place, and
+        left in eval mode with the weights that were kept. Under ``torchrun`` every process calls this with the
         same arguments, and the first of them writes.
 
         Args:
@@ -90,8 +91,8 @@ class Trainer:
             TrainingInterrupted: Stopped by Ctrl-C; ``resume`` goes on.
         """
         config = describe(model, dataset, self.config)
-        with process_kept(), join() as world:
-            torch.manual_seed(self.config.seed)
+        with process_kept(), lent_generators(), join() as world:
+            seed_generators(self.config.seed)
             parts = assemble(
                 self.config, model, dataset, objective=self.objective, world=world, emit=self._voice(world)
             )
@@ -131,7 +132,7 @@ class Trainer:
         run = Run.open(path)
         trainer = cls(config or run.train_config, objective=objective, listeners=listeners)
         now = describe(model, dataset, trainer.config)
-        with process_kept(), join() as world, locked(run.path) if world.main else nullcontext():
+        with process_kept(), lent_generators(), join() as world, locked(run.path) if world.main else nullcontext():
             history = run.history
             if history.of("end"):
                 raise RunError(f"{run.path} is complete: nothing is left to train; start a new run with another --out")
@@ -139,7 +140,7 @@ class Trainer:
             if changed and not force:
                 listed = "".join(f"\n  {line}" for line in changed)
                 raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
-            torch.manual_seed(trainer.config.seed)
+            seed_generators(trainer.config.seed)
             emit = trainer._voice(world)
             store = CheckpointStore(run.path / "checkpoint")
             begun = bool(history.rows) or not store.empty  # one that was killed before its first checkpoint begins anew
