@@ -11,7 +11,7 @@ from convscope.train import Event, Finished, History, Logged, Noted, Row, Starte
 
 STARTED = Started(
     title="lenet on digits", folder=Path("runs/x"), plan="Abacus 3 (cpu, 2 threads), float32", epochs=12, steps=240,
-    steps_per_epoch=20, batch_size=64,
+    batch_size=64,
 )  # fmt: skip
 
 

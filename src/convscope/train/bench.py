@@ -187,11 +187,13 @@ def untouched_process(device: torch.device) -> Iterator[None]:
     threads, product = torch.get_num_threads(), torch.get_float32_matmul_precision()
     cudnn = torch.backends.cudnn
     kernels = (cudnn.allow_tf32, cudnn.benchmark) if device.type == "cuda" else None
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         with generators_kept(device):
             yield
     finally:
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
         if kernels:
             torch.set_float32_matmul_precision(product)
             cudnn.allow_tf32, cudnn.benchmark = kernels

@@ -29,7 +29,7 @@ class Checkpoint:
     Args:
         epoch: Epochs that are complete.
         batch: Batches done of the epoch after those, by each process.
-        step: Steps done in all.
+        step: Steps done in all, of whatever size they were.
         seconds: Time spent so far.
         epoch_seconds: Time spent on the training steps of an unfinished epoch.
         rows: Rows of history written so far.
@@ -44,6 +44,9 @@ class Checkpoint:
         images: Images done of the unfinished epoch by all processes: the position that survives when their number
             changes.
         data_seconds: Time spent waiting for batches of an unfinished epoch.
+        ended_at: Images done of the last complete epoch by all processes, where the run was to end within it; otherwise
+            0.
+        config: What it was saved under, as ``config.json`` has it.
     """
 
     epoch: int
@@ -62,6 +65,8 @@ class Checkpoint:
     world: int = 1
     images: int = 0
     data_seconds: float = 0.0
+    ended_at: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 class CheckpointStore:

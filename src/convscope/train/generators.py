@@ -33,7 +33,7 @@ def rng_state(device: torch.device) -> dict[str, Tensor]:
     """The state of the generators that a model on ``device`` may draw from, in this process.
 
     All of it is tensors, which a checkpoint holds without pickling. Each of Python's and NumPy's generators is two: the
-    words of its Mersenne twister with what belongs to them, and the normal number that it has drawn ahead, or NaN.
+    words of its Mersenne twister with what belongs to them, and the normal number that it has drawn ahead, if any.
     """
     state = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
@@ -53,13 +53,12 @@ def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
     if device.type in state and device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state[device.type], device)
     if "python" in state:
-        ahead = state["python ahead"]
-        random.setstate((3, tuple(state["python"].tolist()), None if ahead.isnan() else ahead.item()))
+        ahead = state["python ahead"].tolist()
+        random.setstate((3, tuple(state["python"].tolist()), ahead[0] if ahead else None))
     if "numpy" in state and _numpys_own():
         *keys, position = state["numpy"].tolist()
-        ahead = state["numpy ahead"]
-        twister = np.array(keys, np.uint32)
-        np.random.set_state(("MT19937", twister, position, int(not ahead.isnan()), ahead.nan_to_num().item()))
+        ahead = state["numpy ahead"].tolist()
+        np.random.set_state(("MT19937", np.array(keys, np.uint32), position, len(ahead), sum(ahead)))
 
 
 @contextmanager
@@ -86,7 +85,7 @@ def lent_generators() -> Iterator[None]:
 
 
 def _drawn_ahead(normal: float | None) -> Tensor:
-    return torch.tensor(torch.nan if normal is None else normal, dtype=torch.float64)
+    return torch.tensor([] if normal is None else [normal], dtype=torch.float64)
 
 
 def _numpys_own() -> bool:
