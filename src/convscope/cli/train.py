@@ -82,6 +82,8 @@ def main(words: list[str]) -> int:
 def _main(words: list[str], world: World) -> int:
     base = _defaults(words)
     asked, console, began = parse(words, Words, "train", default=base), messages(), time.perf_counter()
+    if asked.resume is not None:
+        _refuse_beside_resume(asked, words)
     if started_by_torchrun() and asked.out is None and asked.resume is None:
         raise ValueError("torchrun starts a worker that died again, which must find its run: name it with --out")
     if asked.recipe == "finetune" and asked.init is None:
@@ -138,6 +140,26 @@ def _last(words: list[str], flag: str) -> str | None:
         elif word.startswith(f"{flag}="):
             value = word.partition("=")[2]
     return value
+
+
+def _refuse_beside_resume(asked: Words, words: list[str]) -> None:
+    """A run that goes on has its weights, settings and folder; words that would give it others are not ignored."""
+    run = asked.resume
+    refused = (
+        ("--init", asked.init is not None, f"a new run from other weights is: convscope train --init {asked.init}"),
+        (
+            "--out",
+            asked.out is not None,
+            f"a new run from its weights is: convscope train --init {run} --out {asked.out}",
+        ),
+        ("--recipe", _last(words, "--recipe") is not None, "name the settings that are to change, with --force"),
+        ("--find-lr", asked.find_lr, f"a range test from its weights is: convscope train --find-lr --init {run}"),
+    )
+    for flag, given, instead in refused:
+        if given:
+            raise ValueError(
+                f"--resume goes on with the run in {run} as it is, and {flag} has no place there; {instead}"
+            )
 
 
 @contextmanager
