@@ -1,5 +1,6 @@
 """What a terminal and a log say of a run, from events made by hand."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from convscope.train import Event, Finished, History, Logged, Noted, Row, Starte
 
 STARTED = Started(
     title="lenet on digits", folder=Path("runs/x"), plan="Abacus 3 (cpu, 2 threads), float32", epochs=12, steps=240,
-    steps_per_epoch=20, batch_size=64,
+    batch_size=64,
 )  # fmt: skip
 
 
@@ -47,6 +48,16 @@ def said(*events: Event) -> list[str]:
         for event in events:
             listener(event)
     return file.getvalue().splitlines()
+
+
+def test_a_run_that_goes_on_in_other_steps_shows_the_epoch_that_is_under_way():
+    """Steps so far and steps to come have another size, so the epoch is not their ratio."""
+    started = dataclasses.replace(STARTED, steps=500, step=13, epoch=6)
+    assert "epoch 7/12" in shown(started)[-1]
+    assert "epoch 8/12" in shown(started, Stepped(8, 20))[-1]
+    assert "step 20/500" in shown(started, Stepped(8, 20), width=100)[-1]
+    row = dataclasses.replace(epoch(8), step=30)
+    assert "epoch 9/12" in shown(started, Stepped(8, 20), Logged(row))[-1]
 
 
 def test_a_line_says_what_was_measured():

@@ -77,6 +77,35 @@ def test_a_finished_run_is_not_resumed_and_another_setting_needs_force(convscope
     assert "--label-smoothing: 0.0 then, 0.1 now" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["--init", "other"], "a new run from other weights is: convscope train --init other"),
+        (["--out", "new"], "a new run from its weights is: convscope train --init {run} --out new"),
+        (["--recipe", "textbook"], "name the settings that are to change, with --force"),
+        (["--recipe=default", "--force"], "name the settings that are to change, with --force"),
+        (["--find-lr"], "a range test from its weights is: convscope train --find-lr --init {run}"),
+    ],
+)
+def test_words_that_a_resumed_run_would_ignore_are_refused(convscope, run, words, instead):
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    answer = convscope("train", "--resume", run, *words)
+    assert answer.code == 2
+    assert f"--resume goes on with the run in {run} as it is" in answer.err
+    assert instead.format(run=run) in answer.err
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def test_a_finished_run_trains_further_from_the_shell(convscope, run):
+    answer = convscope("train", "--resume", run, "--epochs", "2", "--force")
+    assert answer.code == 0
+    assert "going on after step 23" in answer.err
+    history = Run.open(run).history
+    assert [row.epoch for row in history.of("epoch")] == [1, 2]
+    assert len(history.of("end")) == 1
+    assert (run / "report.html").exists()
+
+
 def test_the_weights_of_epochs_are_kept(convscope, tmp_path):
     assert convscope("train", "--epochs", "3", "--keep", "2", "--threads", "1", "--out", tmp_path / "run").code == 0
     assert Run.open(tmp_path / "run").saved_epochs == (2, 3)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from convscope.errors import RunError
 from convscope.train import TrainConfig
-from convscope.train.checkpoint import Checkpoint, CheckpointStore, restore_rng, rng_state
+from convscope.train.checkpoint import Checkpoint, CheckpointStore
 from convscope.train.differences import FREE, differences
+from convscope.train.generators import rng_state
 
 CPU = torch.device("cpu")
 
@@ -214,15 +215,6 @@ def test_a_full_disk_leaves_the_previous_one_and_no_litter(tmp_path, monkeypatch
     monkeypatch.undo()
     assert names(tmp_path) == ["step-000000001.pt"]
     assert same(store.newest(quiet).model, checkpoint(1).model)
-
-
-def test_generators_go_on_where_they_were():
-    torch.manual_seed(3)
-    state = rng_state(CPU)
-    expected = torch.rand(5)
-    torch.manual_seed(99)
-    restore_rng(state, CPU)
-    assert torch.equal(torch.rand(5), expected)
 
 
 # ---- what may change between two sittings

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from convscope.data import Loader, Preprocess
-from convscope.train import Classification, OptimizerConfig, Outcome
+from convscope.train import Classification, ExecutionConfig, OptimizerConfig, Outcome, TrainConfig, Trainer
 from convscope.train.find_lr import LrRange, find_lr
+from convscope.train.generators import rng_state
 
 SGD = OptimizerConfig(opt="sgd", momentum=0.0, weight_decay=0.0)
 
@@ -64,6 +65,33 @@ def test_nothing_is_touched(model, loader):
     for p, gradient in zip(net.parameters(), gradients, strict=True):
         assert (p.grad is None) == (gradient is None)
         assert gradient is None or torch.equal(p.grad, gradient)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_neither_the_network_nor_the_process_notices(model, dataset, deterministic):
+    """Asked of a trainer, which plans and settles before it sweeps."""
+    threads, tiny = torch.get_num_threads(), torch.full((1000,), 1e-39)
+    model[2].eval()
+    model.to(memory_format=torch.contiguous_format)
+    state, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
+    generators = rng_state(torch.device("cpu"))
+    execution = ExecutionConfig(
+        device="cpu", threads=1, precision="float32", memory_format="channels_last", deterministic=deterministic
+    )
+    try:
+        torch.set_num_threads(2)
+        found = Trainer(TrainConfig(execution=execution)).find_lr(model, dataset)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert found.rates
+    assert (tiny * 0.5).count_nonzero() == 1000  # denormals are numbers again
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert [m.training for m in model.modules()] == modes
+    assert all(p.is_contiguous() for p in model.parameters())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    after = rng_state(torch.device("cpu"))
+    assert all(torch.equal(after[name], value) for name, value in generators.items())
 
 
 def test_the_losses_are_those_of_a_loop_written_out(dataset, loader):

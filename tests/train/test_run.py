@@ -227,8 +227,10 @@ def test_a_folder_of_a_run_that_was_killed_before_it_began_is_free(tmp_path, mod
 
 def test_new_words_replace_the_old_ones_in_the_same_folder(run):
     settings = {**run.config["train"], "epochs": 77}
-    changed = run.reconfigured({**run.config, "train": settings})
+    changed = run.having({**run.config, "train": settings})
     assert changed.train_config.epochs == 77
+    assert Run.open(run.path).train_config.epochs == 1
+    changed.write_config()
     assert Run.open(run.path).train_config.epochs == 77
     assert run.train_config.epochs == 1
 

@@ -106,6 +106,7 @@ class Screen:
         self._rows: list[Row] = []  # one per epoch
         self._logged: list[Row] = []  # every one
         self._step = self._first_step = 0
+        self._epoch = 1  # under way
         self._began = time.perf_counter()
         self._notes: list[str] = []
         self._finished: Finished | None = None
@@ -116,9 +117,10 @@ class Screen:
             self._started = event
             self._rows, self._logged = list(event.history.of("epoch")), list(event.history.rows)
             self._step = self._first_step = event.step
+            self._epoch = event.epoch + 1
             self._began = time.perf_counter()
         elif isinstance(event, Stepped):
-            self._step = event.step
+            self._step, self._epoch = event.step, event.epoch
         elif isinstance(event, Noted):
             self._notes.append(event.text)
         elif isinstance(event, Logged):
@@ -126,6 +128,7 @@ class Screen:
             self._logged.append(event.row)
             if event.row.kind == "epoch":
                 self._rows.append(event.row)
+                self._epoch = event.row.epoch + 1
         else:
             self._finished = event
 
@@ -185,7 +188,7 @@ class Screen:
         done = self._step - self._first_step
         speed = done * started.batch_size / seconds if seconds else 0.0
         left = (total - self._step) * seconds / done if done else 0.0
-        epoch = min(self._step // started.steps_per_epoch + 1, started.epochs)
+        epoch = min(self._epoch, started.epochs)
         loss = self._logged[-1].values.get("train_loss") if self._logged else None
         words = [
             f" epoch {epoch}/{started.epochs}",

@@ -87,6 +87,8 @@ def _main(words: list[str], world: World) -> int:
     with world.in_turn(0):  # one process says what is wrong with the words
         base = _defaults(words)
         asked = _checked(parse(words, Words, "train", default=base))
+        if asked.resume is not None:
+            _refuse_beside_resume(asked, words)
     asked, base, begun = _begun(asked, base, world)
     with world.in_turn(world.first_here):  # it packs a folder of pictures, and the others find it packed
         model, dataset, settings = _prepare(asked, base, messages())
@@ -182,6 +184,26 @@ def _begun(asked: Words, base: Words, world: World) -> tuple[Words, Words, str]:
     elif found in ("a part", "done") and asked.resume is None:
         asked = base = _going_on(dataclasses.replace(asked, force=False), Run.open(folder))
     return asked, base, found
+
+
+def _refuse_beside_resume(asked: Words, words: list[str]) -> None:
+    """A run that goes on has its weights, settings and folder; words that would give it others are not ignored."""
+    run = asked.resume
+    refused = (
+        ("--init", asked.init is not None, f"a new run from other weights is: convscope train --init {asked.init}"),
+        (
+            "--out",
+            asked.out is not None,
+            f"a new run from its weights is: convscope train --init {run} --out {asked.out}",
+        ),
+        ("--recipe", _last(words, "--recipe") is not None, "name the settings that are to change, with --force"),
+        ("--find-lr", asked.find_lr, f"a range test from its weights is: convscope train --find-lr --init {run}"),
+    )
+    for flag, given, instead in refused:
+        if given:
+            raise ValueError(
+                f"--resume goes on with the run in {run} as it is, and {flag} has no place there; {instead}"
+            )
 
 
 def _prepare(asked: Words, base: Words, console: Console) -> tuple[nn.Module, data.Dataset, TrainConfig]:

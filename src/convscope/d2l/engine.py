@@ -231,9 +231,12 @@ def _restored(loop: Loop, run: Run) -> bool:
     if run.checkpoints.empty:
         return False
     saved = run.checkpoints.newest(lambda text: warnings.warn(text, UserWarning, stacklevel=2))
+    complete = bool(run.history.of("end"))
     loop.restore(saved, run.history)
-    if complete := bool(run.history.of("end")):
+    if complete:
         loop.parts.model.eval()
+    else:
+        run.rewrite_history(loop.history)
     return complete
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from convscope.train.config import TrainConfig
 from convscope.train.distributed import World
 from convscope.train.events import Event, Noted
 from convscope.train.finetune import head_of
+from convscope.train.generators import seed_generators
 from convscope.train.objective import Classification, Objective
 from convscope.train.optim import build_optimizer
 from convscope.train.parts import Parts
@@ -67,7 +69,7 @@ def assemble(
     forward = plan.prepare(model)
     world.spread(value for value in model.state_dict().values() if not is_lazy(value))
     if world.rank:  # each process drops out other units
-        torch.manual_seed(config.seed ^ (world.rank << 40))
+        seed_generators(config.seed ^ (world.rank << 40))
 
     def judging(images: ImageSet) -> Loader:
         batch_size = max(EVALUATION_BATCH, config.batch_size) * world.size
@@ -228,8 +230,14 @@ def _describe_model(model: nn.Module) -> dict[str, Any]:
         "parameters": parameters,
     }
     if spec is not None:
-        described |= {"name": spec.name, "arguments": dict(spec.arguments)}
-    return described
+        return {**described, "name": spec.name, "arguments": dict(spec.arguments)}
+    return {**described, "layers": _layers_fingerprint(model)}
+
+
+def _layers_fingerprint(model: nn.Module) -> str:
+    """Changes when a layer or a setting of one does, also where the weights have the same shapes as before."""
+    words = re.sub(r"0x[0-9a-fA-F]+", "", repr(model))  # an address of memory is another one in each process
+    return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
 
 def _describe_data(dataset: Dataset) -> dict[str, Any]:

@@ -63,8 +63,12 @@ class WeightAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in 0 <= decay < 1, got {decay}")
         self.decay = decay
-        self.updates = 0
         self._places = _places(model)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything and begin with the weights as they are now."""
+        self.updates = 0
         self._tensors = [place.tensor.clone() for place in self._places]
         self._mixes = [_can_mix(tensor) for tensor in self._tensors]
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import gc
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from convscope.errors import RunError
+from convscope.train.generators import generators_kept
 from convscope.train.objective import Objective
 from convscope.train.probe import synchronize
 from convscope.train.way import LOSS_SCALE, Way
@@ -208,21 +207,16 @@ def _convolution_backward(gradient: Tensor, inputs: Tensor, weight: Tensor, *mor
 @contextmanager
 def untouched_process(device: torch.device) -> Iterator[None]:
     """Draws and settings inside the block change nothing after it: generators, threads, choices of kernels."""
-    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - what models use
-    module = torch.get_device_module(device) if device.type != "cpu" else None
-    drawn = module.get_rng_state(device) if module else None
     threads, product = torch.get_num_threads(), torch.get_float32_matmul_precision()
     cudnn = torch.backends.cudnn
     kernels = (cudnn.allow_tf32, cudnn.benchmark) if device.type == "cuda" else None
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        yield
+        with generators_kept(device):
+            yield
     finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-        torch.set_rng_state(cpu)
-        if module:
-            module.set_rng_state(drawn, device)
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
         if kernels:
             torch.set_float32_matmul_precision(product)
             cudnn.allow_tf32, cudnn.benchmark = kernels

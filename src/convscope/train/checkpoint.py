@@ -29,13 +29,13 @@ class Checkpoint:
     Args:
         epoch: Epochs that are complete.
         batch: Batches done of the epoch after those, by each process.
-        step: Steps done in all.
+        step: Steps done in all, of whatever size they were.
         seconds: Time spent so far.
         epoch_seconds: Time spent on the training steps of an unfinished epoch.
         rows: Rows of history written so far.
         model: Its ``state_dict``.
         optimizer: Its ``state_dict``.
-        rng: State of PyTorch's generators, by device: one entry for each process, in the order of ranks.
+        rng: State of the generators (see ``rng_state``): one entry for each process, in the order of ranks.
         meters: Sums over the batches done of an unfinished epoch, and since the last logged step: two entries for each
             process, in the order of ranks.
         best: The best validation score so far and the epoch that reached it.
@@ -46,6 +46,9 @@ class Checkpoint:
             changes.
         data_seconds: Time spent waiting for batches of an unfinished epoch.
         objective: What a ``Stateful`` objective keeps; empty for others.
+        ended_at: Images done of the last complete epoch by all processes, where the run was to end within it; otherwise
+            0.
+        config: What it was saved under, as ``config.json`` has it.
     """
 
     epoch: int
@@ -65,21 +68,8 @@ class Checkpoint:
     images: int = 0
     data_seconds: float = 0.0
     objective: dict[str, Any] = field(default_factory=dict)
-
-
-def rng_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of the generators that a model on ``device`` may draw from, in this process."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state(device)
-    return state
-
-
-def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
-    """The inverse of ``rng_state``; a generator that was not saved is left alone."""
-    torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type], device)
+    ended_at: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 class CheckpointStore:

@@ -20,7 +20,14 @@ checkpoint is written, and how many epochs' weights are kept beside the last one
 or from ``best`` is a difference all the same, because it decides which weights are the result. So is everything else,
 the number of threads included: sums in another order have other last bits.
 """
-LABELS = {("model", "name"): "--model", ("data", "fingerprint"): "the images themselves (fingerprint)"}
+JUDGES = (("data",), ("input",), ("train", "seed"), ("train", "val_fraction"), ("train", "test_flip"))
+"""What decides by which validation images a network is judged, and how it sees them."""
+MISSING = object()
+LABELS = {
+    ("model", "name"): "--model",
+    ("model", "layers"): "the layers of the network (fingerprint)",
+    ("data", "fingerprint"): "the images themselves (fingerprint)",
+}
 LONGEST = 60  # characters of a value
 
 
@@ -37,15 +44,41 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         >>> differences(saved, {"train": {"epochs": 10, "optimizer": {"lr": 0.1, "ema": 0.9}}})
         ['--lr: 0.01 then, 0.1 now']
     """
+    return [
+        f"{_label(path)}: {_short(then)} then, {'not given' if here is MISSING else _short(here)} now"
+        for path, then, here in _changes(saved, now)
+    ]
+
+
+def why_best_is_void(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Why the best epoch of a run does not count any more where it goes on; empty where it does.
+
+    A score is compared with later ones only where the same images were seen in the same way; and an epoch is the result
+    only where its weights were kept.
+
+    Args:
+        saved: What the epoch was trained under, as ``config.json`` has it.
+        now: The same of what is asked for now.
+
+    Example:
+        >>> why_best_is_void({"train": {"val_fraction": 0.1}}, {"train": {"val_fraction": 0.2}})
+        'it was judged by other images, or in another way'
+    """
+    changes = _changes(saved, now)
+    if any(path == ("train", "saving", "keep") and here == "best" for path, _, here in changes):
+        return "its own weights were not kept"
+    if any(path[: len(judge)] == judge for path, _, _ in changes for judge in JUDGES):
+        return "it was judged by other images, or in another way"
+    return ""
+
+
+def _changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Any, Any]]:
+    """The names that lead to each value that differs and is not free, with the value then and the one now."""
     groups = [group for group in GROUPS if group in saved and group in now]
     then = dict(_leaves({group: saved[group] for group in groups}))
     here = dict(_leaves({group: now[group] for group in groups}))
-    return [
-        f"{_label(path)}: {_short(value)} then, {_short(here[path]) if path in here else 'not given'} now"
-        for path, value in then.items()
-        if path not in here or here[path] != value
-        if not _free(path, value, here.get(path))
-    ]
+    found = [(path, value, here.get(path, MISSING)) for path, value in then.items()]
+    return [change for change in found if change[1] != change[2] and not _free(*change)]
 
 
 def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

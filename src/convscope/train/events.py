@@ -18,7 +18,7 @@ class Row:
         kind: ``"step"`` every ``log_interval`` steps, ``"epoch"`` after an epoch and its evaluation, ``"end"`` once,
             with the kept weights measured on the test images.
         epoch: Epochs begun so far, from 1.
-        step: Steps done so far.
+        step: Steps done so far, of whatever size they were.
         values: Names and numbers: ``lr``, ``train_loss``, ``train_accuracy``, ``test_loss``, ``seconds`` ...
     """
 
@@ -56,16 +56,28 @@ class History:
 
 @dataclass(frozen=True)
 class Started:
-    """Training is about to begin, or to go on from the last row of ``history``."""
+    """Training is about to begin, or to go on from the last row of ``history``.
+
+    Args:
+        title: The network and the images.
+        folder: Of the run.
+        plan: How it is executed.
+        epochs: How many there are; the run may end within the last one.
+        steps: Those done before and those to come.
+        batch_size: Images in a step.
+        step: Steps done before.
+        epoch: Epochs that are complete.
+        history: Every row so far.
+    """
 
     title: str
     folder: Path
     plan: str
     epochs: int
     steps: int
-    steps_per_epoch: int
     batch_size: int
     step: int = 0
+    epoch: int = 0
     history: History = field(default_factory=History)
 
 

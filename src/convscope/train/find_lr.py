@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from convscope.train.checkpoint import restore_rng, rng_state
 from convscope.train.config import OptimizerConfig
+from convscope.train.generators import generators_kept
 from convscope.train.objective import Objective
 from convscope.train.optim import build_optimizer, set_rate
 from convscope.train.parts import Batches
@@ -92,8 +92,8 @@ def find_lr(
 ) -> LrRange:
     """Train a copy of a model for a few steps while the rate grows from ``low`` to ``high``, by a constant factor.
 
-    The model, its gradients and buffers, and PyTorch's generators are the same bit for bit afterwards. When the batches
-    of an epoch are used up, those of the next one follow.
+    The model, its gradients and buffers, and the random generators are the same bit for bit afterwards. When the
+    batches of an epoch are used up, those of the next one follow.
 
     Args:
         model: On the device of ``loader``.
@@ -124,8 +124,7 @@ def find_lr(
     losses: list[float] = []
     smoothed: list[float] = []
     stopped: Literal["end", "diverged", "not finite"] = "end"
-    state = rng_state(loader.device)
-    try:
+    with generators_kept(loader.device):
         for loss in _sweep(copy.deepcopy(model), loader, objective, optimizer_config, rates, way):
             if not math.isfinite(loss):
                 stopped = "not finite"
@@ -138,8 +137,6 @@ def find_lr(
                 break
             if progress is not None:
                 progress(len(losses), steps)
-    finally:
-        restore_rng(state, loader.device)
     steepest, lowest = _suggest(losses, smoothed, keep, steps)
     return LrRange(
         rates=tuple(rates[: len(losses)]),

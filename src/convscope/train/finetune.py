@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from convscope.train.checkpoint import restore_rng, rng_state
+from convscope.train.generators import generators_kept
 
 
 def head_of(model: nn.Module, classes: int, inputs: Tensor | None = None) -> tuple[str, nn.Module]:
@@ -119,15 +119,13 @@ def _running_order(model: nn.Module, modules: list[nn.Module], inputs: Tensor) -
 
     hooks = [module.register_forward_hook(note) for module in modules]
     modes = [(module, module.training) for module in model.modules()]
-    state = rng_state(inputs.device)
     try:
         model.eval()
-        with torch.no_grad():
+        with generators_kept(inputs.device), torch.no_grad():
             model(inputs)
     finally:
         for hook in hooks:
             hook.remove()
         for module, mode in modes:
             module.training = mode
-        restore_rng(state, inputs.device)
     return [*ran]

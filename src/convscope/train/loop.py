@@ -13,17 +13,20 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from convscope.errors import RunError, TrainingDiverged, TrainingInterrupted
-from convscope.train.checkpoint import Checkpoint, restore_rng, rng_state
+from convscope.train.checkpoint import Checkpoint
 from convscope.train.config import seconds_of
 from convscope.train.distributed import contact
 from convscope.train.events import Finished, History, Logged, Noted, Row, Stepped
 from convscope.train.exchange import Exchange
 from convscope.train.finetune import frozen_body
+from convscope.train.generators import rng_state
 from convscope.train.interrupt import StopRequest
 from convscope.train.meter import Meter
 from convscope.train.objective import Stateful
 from convscope.train.parts import Parts
+from convscope.train.place import ended_at, find_place
 from convscope.train.plan import peak_memory
+from convscope.train.restore import restore_average, restore_best, restore_rows, restore_state
 from convscope.train.run import Run
 from convscope.train.schedule import factor
 from convscope.train.step import Stepper
@@ -49,7 +52,7 @@ class Loop:
         self._store = run.checkpoints
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._time, self._epoch_time = Stopwatch(), Stopwatch()
-        self._total_steps = parts.total_steps
+        self.total_steps = self._scheduled = parts.total_steps
         self._stepper = Stepper(parts, LossWatch(_look_every(parts), parts.world))
         self._head = parts.model.get_submodule(parts.head)
         self._saves_every = seconds_of(parts.config.saving.checkpoint_every) or math.inf
@@ -84,46 +87,47 @@ class Loop:
             meters=[[_unprefixed(name, share) for name in meters] for share in shares],
             best=self.best,
             objective=parts.objective.state_dict() if isinstance(parts.objective, Stateful) else {},
+            ended_at=ended_at(self.epoch, parts),
+            config=dict(self.folder.config),
         )
 
     def restore(self, saved: Checkpoint, history: History) -> None:
-        """Take the position and state of a checkpoint; rows written after it are dropped.
+        """Take the position and state of a checkpoint; rows after it are dropped. Nothing is written yet.
+
+        Args:
+            saved: With the settings that it was saved under, which may be others than those of this loop.
+            history: Every row that was written.
 
         Raises:
-            RunError: The checkpoint is of another network, or rows that it counts on are gone.
+            RunError: The checkpoint is of another network, rows that it counts on are gone, or fewer epochs are asked
+                for than are done.
         """
-        parts = self.parts
-        if len(history.rows) < saved.rows:
-            raise RunError(
-                f"{self.folder.path / 'metrics.jsonl'} has {len(history.rows)} rows and the checkpoint counts on "
-                f"{saved.rows}: the file was cut; start a new run"
-            )
+        parts, path = self.parts, self.folder.path
+        self.rows = restore_rows(saved, history, path)
         try:
-            parts.model.load_state_dict(saved.model)
-            parts.optimizer.load_state_dict(saved.optimizer)
-            if parts.average is not None:
-                parts.average.restore(saved.average)
-            if self._stepper.scaler is not None:
-                self._stepper.scaler.load_state_dict(saved.scaler)
-            if isinstance(parts.objective, Stateful):
-                parts.objective.load_state_dict(saved.objective)
+            restore_state(saved, parts, self._stepper.scaler)
             self._restore_meters(saved)
-            if parts.world.rank < len(saved.rng):
-                restore_rng(saved.rng[parts.world.rank], parts.device)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RunError(f"the checkpoint in {self.folder.path} is not of this network: {reason}") from error
-        if saved.world != parts.world.size and saved.images % parts.train.batch_size:
-            raise RunError(
-                f"the checkpoint was written in the middle of an epoch by {saved.world} processes, and the images done "
-                f"({saved.images:,}) are no whole batches for {parts.world.size}; start as many processes as then"
-            )
-        self.epoch, self.batch, self.step = saved.epoch, saved.images // parts.train.batch_size, saved.step
+            raise RunError(f"the checkpoint in {path} is not of this network: {reason}") from error
+        place = find_place(saved, parts)
+        if place.again:
+            parts.emit(Noted(f"a step has another size now, so {place.again} images of this epoch are seen again"))
+        self.epoch, self.batch, self.step = place.epoch, place.batch, saved.step
+        self.total_steps = self.step + max(0, self._scheduled - self._position)
         self._time, self._epoch_time = Stopwatch(saved.seconds), Stopwatch(saved.epoch_seconds)
         self._stepper.waiting = Stopwatch(saved.data_seconds)
-        self.rows, self.best = list(history.rows[: saved.rows]), dict(saved.best)
-        if parts.world.main:
-            self.folder.rewrite_history(History(tuple(self.rows)))
+        self.best = restore_best(saved, self.folder.config, parts.emit)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.epoch >= self.parts.epochs or self._out_of_patience()
+
+    @property
+    def history(self) -> History:
+        """Every row so far."""
+        return History(tuple(self.rows))
 
     def _restore_meters(self, saved: Checkpoint) -> None:
         """Each process goes on with its own sums; where there are more or fewer than before, the first takes all."""
@@ -156,7 +160,7 @@ class Loop:
         # A lazy network has no weights before its first batch, and nothing to go back to.
         if self.step == 0 and not any(is_lazy(p) for p in self.parts.model.parameters()):
             self._save_checkpoint()
-        while self.epoch < self.parts.epochs and not self._out_of_patience():
+        while not self.complete:
             self._train_epoch(stop)
             self._judge_epoch()
             if self.epoch < self.parts.epochs and any(self._agreement.votes(self.step, stop.requested, at_once=True)):
@@ -172,7 +176,7 @@ class Loop:
             while self.batch < (end := parts.batches_in(self.epoch)):
                 numbers = range(self.batch, min(self.batch + parts.config.optimizer.accumulate, end))
                 logs = (self.step + 1) % parts.config.execution.log_interval == 0
-                lr = self._lr(self.step)
+                lr = self._lr(self._position)
                 norm = self._stepper.take(
                     exchange, batches, numbers, step=self.step + 1, lr=lr, meter=self._interval_meter, measured=logs
                 )
@@ -209,7 +213,7 @@ class Loop:
         self._refuse_bad()
         self._epoch_meter.merge(self._interval_meter)
         learned = self._epoch_meter.shared(parts.world)
-        values = {"lr": self._lr(self.step - 1), **learned.means("train_"), "train_seconds": seconds}
+        values = {"lr": self._lr(self._position - 1), **learned.means("train_"), "train_seconds": seconds}
         values |= _speed(parts, learned.count / seconds) | {"data_seconds": self._stepper.waiting.seconds}
         last = self.epoch + 1 == parts.epochs
         if parts.held is not None and (last or (self.epoch + 1) % parts.config.evaluate_every == 0):
@@ -231,7 +235,9 @@ class Loop:
     def _finish(self) -> None:
         """Measure the kept weights on the test images, once, and leave the model with them, in eval mode."""
         parts = self.parts
-        if self.best and parts.config.saving.keep == "best":
+        if parts.config.saving.keep == "best":
+            if not self.best:  # the epochs that other images judged do not count, and there were none after them
+                self._save_weights()
             parts.world.tell("written")  # nobody reads the file before
             self.folder.load_weights(parts.model)
         elif parts.average is not None:
@@ -249,18 +255,24 @@ class Loop:
         values = {**measured, "seconds": self._time.seconds, **({"peak_memory_bytes": memory} if memory else {})}
         if parts.device.type == "cuda":
             values["peak_device_bytes"] = torch.cuda.max_memory_allocated(parts.device)
-        self._record(Row("end", self.epoch, self.step, values))
-        parts.world.tell("written")  # whoever reads the history from here on, in any process, finds it complete
-        self._save_checkpoint()
+        self._record(Row("end", self.epoch, self.step, values))  # the last thing to be written: all else is in place
+        if parts.world.main:
+            self.folder.settle_history()
+        parts.world.tell("written")
 
     # ---- small parts
 
-    def _lr(self, step: int) -> float:
-        """The rate of the step that has this many steps before it."""
+    @property
+    def _position(self) -> int:
+        """Steps of the present size that make up what is done; the same as ``step`` where all had this size."""
+        return self.parts.steps_before(self.epoch, self.batch)
+
+    def _lr(self, position: int) -> float:
+        """The rate of the step that has this many of the present size before it."""
         parts = self.parts
         scale = factor(
-            step,
-            total_steps=self._total_steps,
+            position,
+            total_steps=self._scheduled,
             steps_per_epoch=parts.steps_per_epoch,
             schedule=parts.config.schedule,
         )
@@ -315,7 +327,7 @@ class Loop:
         """Before anything is saved within an epoch: a loss may have been good and the step after it not."""
         self._stepper.watch.look()
         if not all(bool(torch.isfinite(p).all()) for p in self.parts.model.parameters()):
-            raise BadLoss(self.step, self._lr(self.step - 1), math.nan)
+            raise BadLoss(self.step, self._lr(self._position - 1), math.nan)
 
     def _interrupt(self) -> None:
         """Save everything after a finished step and say how to go on."""
@@ -326,7 +338,7 @@ class Loop:
         self.parts.emit(Finished("interrupted"))
         path = self.folder.path
         raise TrainingInterrupted(
-            f"stopped after step {self.step:,} of {self._total_steps:,}; everything is saved in {path}; "
+            f"stopped after step {self.step:,} of {self.total_steps:,}; everything is saved in {path}; "
             f"go on with: convscope train --resume {path}"
         )
 
@@ -338,8 +350,8 @@ class Loop:
             good = self._store.newest(lambda warning: parts.emit(Noted(warning)))
             complete = good.epoch
             parts.model.load_state_dict(good.model)
+            restore_average(good, parts)
             if parts.average is not None:
-                parts.average.restore(good.average)
                 parts.average.write()
         parts.model.eval()
         parts.emit(Finished("diverged"))

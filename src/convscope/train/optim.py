@@ -86,18 +86,10 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
         Loshchilov and Hutter, "Decoupled weight decay regularization", 2019 (AdamW); Jordan, "94% on CIFAR-10 in 3.29
         seconds on a single GPU", 2024 (faster shifts of norms); Bao et al., "BEiT", 2022 (layer-wise rates).
     """
-    numbers = _numbers(model, config)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for p in model.parameters():  # each once, in the order of registration
-        if p.requires_grad:
-            groups.setdefault(numbers[id(p)], []).append(p)
-    if not groups:
+    described = _groups(model, config)
+    if not described:
         raise ValueError(f"{type(model).__name__} has no trainable parameters")
-    described: list[dict[str, Any]] = [
-        {"params": groups[key], "lr": config.lr * key[0], "scale": key[0], "weight_decay": key[1]}
-        for key in sorted(groups, reverse=True)
-    ]
-    trained = [p for group in groups.values() for p in group]
+    trained = [p for group in described for p in group["params"]]
     how = {"fused": True} if _can_fuse(trained) else {"foreach": True}
     optimizer: Optimizer
     if config.opt == "sgd":
@@ -116,6 +108,42 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         if "scale" in group:
             group["lr"] = lr * group["scale"]
+
+
+def take_over(optimizer: Optimizer, saved: dict[str, Any], model: nn.Module, *, then: OptimizerConfig) -> None:
+    """Give an optimiser the moments of another one of its kind, parameter by parameter; its numbers stay its own.
+
+    Args:
+        optimizer: As ``build_optimizer`` made it.
+        saved: The ``state_dict`` of the other one.
+        model: The network of both.
+        then: The settings of the other one: its parameters are numbered in the order of its groups.
+
+    Raises:
+        ValueError: ``saved`` is of another network.
+    """
+    groups = _groups(model, then)
+    sizes, expected = ([len(group["params"]) for group in each] for each in (saved["param_groups"], groups))
+    if sizes != expected:
+        raise ValueError(f"the saved optimiser has groups of {sizes} parameters, expected {expected}")
+    mine = (p for group in optimizer.param_groups for p in group["params"])
+    numbers = {id(p): number for number, p in enumerate(mine)}
+    theirs = enumerate(p for group in groups for p in group["params"])
+    state = {numbers[id(p)]: saved["state"][number] for number, p in theirs if number in saved["state"]}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """The trainable parameters, those with the same numbers together."""
+    numbers = _numbers(model, config)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for p in model.parameters():  # each once, in the order of registration
+        if p.requires_grad:
+            groups.setdefault(numbers[id(p)], []).append(p)
+    return [
+        {"params": groups[key], "lr": config.lr * key[0], "scale": key[0], "weight_decay": key[1]}
+        for key in sorted(groups, reverse=True)
+    ]
 
 
 def _numbers(model: nn.Module, config: OptimizerConfig) -> dict[int, tuple[float, float]]:

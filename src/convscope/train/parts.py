@@ -108,7 +108,15 @@ class Parts:
     def total_steps(self) -> int:
         """Optimiser steps of the whole run."""
         last = self.epochs - 1
-        return last * self.steps_per_epoch + -(-self.batches_in(last) // self.config.optimizer.accumulate)
+        return self.steps_before(last, self.batches_in(last))
+
+    def steps_before(self, epoch: int, batch: int) -> int:
+        """Optimiser steps before a batch of an epoch, had all of them been taken with these settings.
+
+        This is what the learning rate follows: a function of how much of the run is done, whatever was counted in other
+        steps before.
+        """
+        return epoch * self.steps_per_epoch + -(-batch // self.config.optimizer.accumulate)
 
     @contextmanager
     def judged(self) -> Iterator[nn.Module]:

@@ -84,15 +84,17 @@ class Run:
         write_json(path / "config.json", run.config)  # the last: it makes a folder a run, and a run knows its job
         return run
 
-    def reconfigured(self, config: Mapping[str, Any]) -> Run:
-        """The same folder with other words in ``config.json``, whole or as it was.
+    def having(self, config: Mapping[str, Any]) -> Run:
+        """The same folder with other words for ``config.json``, which are not written yet."""
+        return Run(self.path, {"format": FORMAT, **config})
+
+    def write_config(self) -> None:
+        """Put ``config`` into ``config.json``, whole or not at all.
 
         Raises:
             RunError: The folder cannot be written.
         """
-        run = Run(self.path, {"format": FORMAT, **config})
-        write_json(self.path / "config.json", run.config)
-        return run
+        write_json(self.path / "config.json", self.config)
 
     def _check(self) -> None:
         """Every entry that others rely on is there and of its kind, or the file is called damaged."""
@@ -143,8 +145,14 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """The contents of ``environment.json``."""
-        environment: dict[str, Any] = read_json(self.path / "environment.json")
+        """The contents of ``environment.json``.
+
+        Raises:
+            RunError: It is missing or damaged.
+        """
+        environment = read_json(self.path / "environment.json")
+        if not isinstance(environment, dict) or not isinstance(environment.get("resumed", []), list):
+            raise RunError(f"{self.path / 'environment.json'} is damaged: it does not say how the run was executed")
         return environment
 
     @property

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import nn
 
 from convscope.data import Dataset
 from convscope.errors import RunError
 from convscope.train.assembly import assemble, describe, model_name
+from convscope.train.bench import untouched_process
 from convscope.train.checkpoint import CheckpointStore
 from convscope.train.config import TrainConfig
 from convscope.train.differences import differences
 from convscope.train.distributed import ALONE, World, join
-from convscope.train.events import Event, History, Listener, Noted, Started
+from convscope.train.events import Event, Listener, Noted, Started
 from convscope.train.find_lr import LrRange, find_lr
 from convscope.train.folder import claim, locked, next_free
+from convscope.train.generators import lent_generators, seed_generators
 from convscope.train.interrupt import graceful_stop
 from convscope.train.loop import Loop
 from convscope.train.objective import Objective
-from convscope.train.plan import Plan, environment
+from convscope.train.parts import Parts
+from convscope.train.plan import environment, find_device
+from convscope.train.replan import precedent
 from convscope.train.run import Run
 from convscope.train.way import process_kept
 
@@ -69,8 +75,9 @@ class Trainer:
     ) -> Run:
         """Train from the first step and leave a run folder.
 
-        PyTorch's global generator is seeded with ``config.seed``. The model is moved to the device, trained in place,
-        and left in eval mode with the weights that were kept. Under ``torchrun`` every process calls this with the
+        PyTorch's global generator is seeded with ``config.seed`` and left where the training leaves it; Python's and
+        NumPy's are seeded too, and given back as they were. The model is moved to the device, trained in place, and
+        left in eval mode with the weights that were kept. Under ``torchrun`` every process calls this with the
         same arguments, and the first of them writes.
 
         Args:
@@ -90,15 +97,15 @@ class Trainer:
             TrainingInterrupted: Stopped by Ctrl-C; ``resume`` goes on.
         """
         config = describe(model, dataset, self.config)
-        with process_kept(), join() as world:
-            torch.manual_seed(self.config.seed)
+        with process_kept(), lent_generators(), join() as world:
+            seed_generators(self.config.seed)
             parts = assemble(
                 self.config, model, dataset, objective=self.objective, world=world, emit=self._voice(world)
             )
             folder = Path(world.tell(str(self._folder(out, model, dataset)) if world.main else ""))
             with claim(folder, overwrite=overwrite) if world.main else nullcontext():
                 if world.main:
-                    Run.create(folder, config, {**environment(parts.plan, command=command), "job": world.job})
+                    Run.create(folder, config, {**self._here(parts), "command": command})
                 world.tell("made")  # from here on the folder is there
                 return self._train(Loop(Run.open(folder), parts))
 
@@ -126,37 +133,40 @@ class Trainer:
             listeners: Called with every event.
 
         Raises:
-            RunError: The run cannot go on, is complete, or differs from what is given; the differences are listed.
+            RunError: The run cannot go on, has nothing left to train, or differs from what is given; the differences
+                are listed.
         """
         run = Run.open(path)
         trainer = cls(config or run.train_config, objective=objective, listeners=listeners)
         now = describe(model, dataset, trainer.config)
-        with process_kept(), join() as world, locked(run.path) if world.main else nullcontext():
+        with process_kept(), lent_generators(), join() as world, locked(run.path) if world.main else nullcontext():
             emit = trainer._voice(world)
             with world.together():  # and nobody changes what another one still reads
                 history, changed = run.history, differences(run.config, now)
-                if history.of("end"):
-                    raise RunError(
-                        f"{run.path} is complete: nothing is left to train; start a new run with another --out"
-                    )
+                if history.of("end") and not changed:
+                    raise _complete(run)
                 if changed and not force:
                     listed = "".join(f"\n  {line}" for line in changed)
                     raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
                 store = CheckpointStore(run.path / "checkpoint")
                 begun = bool(history.rows) or not store.empty  # one killed before its first checkpoint begins anew
                 saved = store.newest(lambda warning: emit(Noted(warning))) if begun else None
-            torch.manual_seed(trainer.config.seed)
-            parts = assemble(
-                trainer.config, model, dataset, objective=objective, world=world, emit=emit, resumed=_plan_of(run)
-            )
-            loop = Loop(run, parts)
-            if saved is not None:
-                with world.together():
-                    loop.restore(saved, history)
-            if world.main and (changed or run.config["train"] != now["train"]):
-                loop.folder = run.reconfigured(now)
+                before = precedent(run, trainer.config.execution)
+            seed_generators(trainer.config.seed)
+            if before.note:
+                emit(Noted(before.note))
+            settings = replace(trainer.config, execution=before.execution)
+            parts = assemble(settings, model, dataset, objective=objective, world=world, emit=emit, resumed=before.plan)
+            loop = Loop(run.having(now), parts)
+            with world.together():
+                if saved is not None:
+                    loop.restore(replace(saved, config=saved.config or dict(run.config)), history)
+                if history.of("end") and loop.complete:
+                    raise _complete(run)
             if world.main:
-                run.note_sitting({**environment(parts.plan, command=None), "changed": changed, "job": world.job})
+                run.rewrite_history(loop.history)
+                run.note_sitting({**trainer._here(parts), "changed": [*changed, *filter(None, [before.note])]})
+                loop.folder.write_config()
             return trainer._train(loop)
 
     def find_lr(
@@ -164,20 +174,28 @@ class Trainer:
     ) -> LrRange:
         """Train a copy of the model while the learning rate rises, and see where the loss falls; nothing is written.
 
+        The program that asks goes on as if nothing had been: its generators, threads and kernels are those of before.
+
         Args:
-            model: Is moved to the device, and is otherwise as before.
+            model: Stays where it is and as it is.
             dataset: What to learn from.
             progress: Called with steps done and steps in all.
 
         Raises:
             ValueError: Settings, images and model do not fit each other.
         """
-        parts = assemble(self.config, model, dataset, objective=self.objective, world=ALONE, emit=_silent)
-        optimizer = self.config.optimizer
-        return find_lr(parts.model, parts.train, parts.objective, optimizer, way=parts.plan, progress=progress)
+        settings, copied = self.config, copy.deepcopy(model)
+        with process_kept(), untouched_process(find_device(settings.execution.device)):
+            seed_generators(settings.seed)
+            parts = assemble(settings, copied, dataset, objective=self.objective, world=ALONE, emit=_silent)
+            return find_lr(copied, parts.train, parts.objective, settings.optimizer, way=parts.plan, progress=progress)
 
     def _folder(self, out: Path | str | None, model: nn.Module, dataset: Dataset) -> Path:
         return Path(out) if out is not None else next_free(Path("runs"), f"{model_name(model)}-{dataset.name}")
+
+    def _here(self, parts: Parts) -> dict[str, Any]:
+        """Where and how a sitting is executed, and what was asked for."""
+        return {**environment(parts.plan, command=None), "asked": asdict(self.config.execution), "job": parts.world.job}
 
     def _voice(self, world: World) -> Listener:
         """One process speaks for all."""
@@ -191,11 +209,11 @@ class Trainer:
                 folder=loop.folder.path,
                 plan=str(parts.plan) + (f", {parts.world.size} processes" if parts.world.size > 1 else ""),
                 epochs=parts.epochs,
-                steps=parts.total_steps,
-                steps_per_epoch=parts.steps_per_epoch,
+                steps=loop.total_steps,
                 batch_size=self.config.batch_size * self.config.optimizer.accumulate * parts.world.size,
                 step=loop.step,
-                history=History(tuple(loop.rows)),
+                epoch=loop.epoch,
+                history=loop.history,
             )
         )
         with graceful_stop() as stop:
@@ -211,10 +229,8 @@ def _silent(event: Event) -> None:
     """Hear an event and say nothing."""
 
 
-def _plan_of(run: Run) -> Plan | None:
-    """How a run executed so far; None where its environment was lost."""
-    try:
-        environment = run.environment
-        return Plan.from_dict([environment, *environment.get("resumed", [])][-1]["plan"])
-    except (RunError, KeyError, TypeError, ValueError):
-        return None
+def _complete(run: Run) -> RunError:
+    return RunError(
+        f"{run.path} is complete: nothing is left to train; go further with more --epochs and --force, or start a new "
+        "run with another --out"
+    )

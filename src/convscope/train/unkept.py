@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convscope.errors import RunError
 from convscope.train.checkpoint import Checkpoint, CheckpointStore
-from convscope.train.events import History, Row
+from convscope.train.events import Row
 from convscope.train.run import Run
 
 
@@ -73,9 +73,6 @@ class Unkept(Run):
 
     def settle_history(self) -> None:
         """Nothing waits to be on a disk."""
-
-    def rewrite_history(self, history: History) -> None:
-        """Nothing was written."""
 
     def save_weights(self, state: Mapping[str, Tensor]) -> None:
         """They are in the network."""
