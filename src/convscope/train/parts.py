@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def evaluate(objective: Objective, model: nn.Module, loader: Batches, *, plan: P
     Raises:
         RunError: Not even one image fits in memory.
     """
-    meter, was_training, fits = Meter(), model.training, loader.batch_size
+    meter, was_training, fits = Meter(), model.training, sys.maxsize
     model.eval()
     try:
         with torch.inference_mode():
