@@ -18,7 +18,7 @@ FLAGS = {
     "evaluate": "against batch-size data data-dir device help json top-k",
     "summary": "columns depth format help image-size in-channels json lint num-classes sort style",
     "look": "batch-size data data-dir device force help image-size json layer max-shift out samples weights",
-    "notebook": "force help limit max-epochs out",
+    "notebook": "force help limit max-epochs out runs",
     "predict": "device help json top",
     "report": "data-dir help",
     "models": "help json",

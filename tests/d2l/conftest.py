@@ -5,7 +5,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from convscope import data
 from convscope.d2l import fashion
@@ -34,14 +33,8 @@ def _folder_of_its_own(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tiny_fashion(monkeypatch) -> data.Dataset:
+def tiny_fashion(monkeypatch, programs) -> data.Dataset:
     """300 images to learn from and 100 to be judged by; a class is a grey level."""
-    generator = torch.Generator().manual_seed(0)
-    sets = []
-    for count in (300, 100):
-        labels = torch.randint(0, 10, (count,), generator=generator)
-        images = torch.randint(0, 25, (count, 1, 28, 28), generator=generator) + labels.view(-1, 1, 1, 1) * 25
-        sets.append(data.ImageSet(images.to(torch.uint8), labels, tuple("abcdefghij")))
-    dataset = data.Dataset("fashion-mnist", *sets, (0.5,), (0.25,), {"name_or_folder": "fashion-mnist"})
+    dataset = programs.tiny_fashion()
     monkeypatch.setattr(fashion, "_load", lambda root, environment: dataset)
     return dataset

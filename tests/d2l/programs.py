@@ -35,6 +35,19 @@ def make_toy(d2l, *, train: int = 340, val: int = 84, batch_size: int = 32):
     return Toy()
 
 
+def tiny_fashion():
+    """In the place of Fashion-MNIST: 300 images to learn from and 100 to be judged by; a class is a grey level."""
+    from convscope import data
+
+    generator = torch.Generator().manual_seed(0)
+    sets = []
+    for count in (300, 100):
+        labels = torch.randint(0, 10, (count,), generator=generator)
+        images = torch.randint(0, 25, (count, 1, 28, 28), generator=generator) + labels.view(-1, 1, 1, 1) * 25
+        sets.append(data.ImageSet(images.to(torch.uint8), labels, tuple("abcdefghij")))
+    return data.Dataset("fashion-mnist", *sets, (0.5,), (0.25,), {"name_or_folder": "fashion-mnist"})
+
+
 class BatchNorm(nn.Module):
     """By hand, as chapter 8 has it: statistics are plain tensors that are bound anew in every pass, and whether it
     learns is told by whether gradients are wanted."""

@@ -59,6 +59,7 @@ def test_a_name_is_there_in_both_places(d2l, name):
     [
         ("Vocab", "d2l.Vocab belongs to chapter 9, recurrent networks.*the book's own d2l"),
         ("train_ch3", "belongs to an earlier edition of the book; use d2l.Trainer"),
+        ("DATA_HUB", "belongs to the appendix on tools of the book; "),
         ("SoftmaxRegression", "chapter 4.*use a d2l.Classifier"),
         ("resnet18", r"chapter 13.*convscope\.models\.create"),
         ("FashionMINST", "did you mean 'FashionMNIST'"),

@@ -114,6 +114,17 @@ def test_forms_of_the_fence(fence):
     assert code(f"{fence}\nx = 1\n```\n") == ["x = 1"]
 
 
+def test_tabs_indent_as_python_reads_them():
+    choice = (
+        "def f():\n\tif tab.selected('jax'):\n\t\treturn 1\n\tif tab.selected('pytorch'):\n"
+        "\t\tx = '\t'\n        \treturn x"
+    )
+    assert code(f"```{{.python .input}}\n{choice}\n```\n```{{.python .input}}\nif x:\n\ty\n```\n") == [
+        "def f():\n        x = '\t'\n        return x",
+        "if x:\n\ty",  # where nothing is chosen, nothing is changed
+    ]
+
+
 def test_a_fence_inside_quoted_text_is_text():
     page = "````md\n```{.python .input}\nx = 1\n```\n````\n\n```{.python .input}\ny = 1\n```\n"
     assert code(page) == ["y = 1"]

@@ -14,6 +14,7 @@ from convscope import files, notebook
 from convscope.cli.console import Switch, messages, parse
 from convscope.d2l import markdown
 from convscope.d2l.limits import Limits
+from convscope.d2l.runs import RUNS
 from convscope.errors import DataError
 from convscope.naming import duration
 from convscope.notebook import Failure, NotebookError, Outcome
@@ -35,6 +36,8 @@ class Words:
     """Epochs at most in each training, whatever the file says."""
     limit: int | None = None
     """Images at most of the training split, and of the test split."""
+    runs: Path | None = None
+    """Keep every training in a run folder in here; the same words again go on where it was stopped."""
     force: Switch = False
     """Replace an executed copy that is there."""
 
@@ -45,7 +48,7 @@ def main(words: list[str]) -> int:
     limits = Limits(max_epochs=asked.max_epochs, images=asked.limit)
     out = _place(asked)
     content = _read(asked.file)
-    outcome = _run(content, asked.file, limits)
+    outcome = _run(content, asked.file, limits, asked.runs)
     text = notebook.as_page(content, asked.file.stem) if out.suffix == ".html" else _as_json(content)
     files.write_bytes(out, text.encode())
     if outcome.failure is not None:
@@ -96,7 +99,7 @@ def _read(file: Path) -> Any:
     return notebook.as_notebook(cells)
 
 
-def _run(content: Any, file: Path, limits: Limits) -> Outcome:
+def _run(content: Any, file: Path, limits: Limits, runs: Path | None) -> Outcome:
     say = messages()
     say.print(f"{file.name}: `from d2l import torch as d2l` gives convscope.d2l", soft_wrap=True)
     if limits:
@@ -110,7 +113,7 @@ def _run(content: Any, file: Path, limits: Limits) -> Outcome:
             folder=file.resolve().parent,
             watcher=_Log(),
             preparation=preparation,
-            environment=limits.environment(),
+            environment=limits.environment() | ({} if runs is None else {RUNS: str(runs.resolve())}),
         )
     except NotebookError as error:
         raise NotebookError(f"{file}: {error}") from error

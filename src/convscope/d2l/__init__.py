@@ -3,6 +3,7 @@
 ``torch``     every name, as ``from d2l import torch as d2l`` offers them
 ``activate``  makes that line find ours
 ``limits``    shorter training for a quick look, without a change to the program
+``runs``      a run folder for each training, without a change to the program
 ``markdown``  the book's own files, taken apart into cells
 
 ``from convscope import d2l`` serves as well: a name that is asked for here is looked up in ``torch``, which is loaded
@@ -12,7 +13,7 @@ then and not before, because what only reads files has no need of PyTorch.
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("activate", "finder", "limits", "markdown", "torch")
+_MODULES = ("activate", "finder", "limits", "markdown", "runs", "torch")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The book's batches, steps and optimisers in the form that our loop takes."""
+"""The book's batches and steps in the form that our loop takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.d2l.keeping import give_back, state_of
+from convscope.d2l.keeping import give_back, give_back_loose, state_of
 from convscope.train import Outcome
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ class BookObjective:
 
     def __init__(self, trainer: Trainer, *, trial: bool = False) -> None:
         self.trainer, self.trial = trainer, trial
+        self._kept: dict[str, Any] | None = None  # what the last checkpoint was told
 
     def check(self, model: nn.Module, inputs: Tensor, classes: int) -> None:
         """Whatever runs is right."""
@@ -179,7 +180,13 @@ class BookObjective:
 
     def state_dict(self) -> dict[str, Any]:
         """What goes into a checkpoint, so that the program goes on where it was."""
-        return state_of(self.trainer)
+        self._kept = state_of(self.trainer)
+        return self._kept
+
+    def put_back(self) -> None:
+        """Give layers the tensors that belong to the weights of the last checkpoint, which the loop has put back."""
+        if self._kept is not None:
+            give_back_loose(self.trainer.model, self._kept["loose"])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
@@ -197,46 +204,3 @@ class BookObjective:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0
-
-
-class BookOptimizer:
-    """What ``configure_optimizers`` gave: one of PyTorch's, or anything with ``step`` and ``zero_grad``.
-
-    Its groups have no ``"scale"``, so the loop leaves their rates alone. Gradients are clipped here, between the
-    backward pass and the step, because programs bring a ``clip_gradients`` of their own.
-
-    Args:
-        trainer: Whose ``optim`` it is.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Of an optimiser of PyTorch's; none of another."""
-        groups: list[dict[str, Any]] = getattr(self._trainer.optim, "param_groups", [])
-        return groups
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self._trainer.optim.zero_grad()
-
-    def step(self) -> None:
-        """Clip where asked for, then move the weights; one more batch is done."""
-        trainer = self._trainer
-        with torch.no_grad():
-            if trainer.gradient_clip_val > 0:
-                trainer.clip_gradients(trainer.gradient_clip_val, trainer.model)
-            trainer.optim.step()
-        trainer.train_batch_idx += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """Of an optimiser of PyTorch's."""
-        optim = self._trainer.optim
-        return optim.state_dict() if isinstance(optim, torch.optim.Optimizer) else {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of ``state_dict``."""
-        if state:
-            self._trainer.optim.load_state_dict(state)

@@ -127,9 +127,13 @@ class ProgressBoard(HyperParameters):
             return
         line.append(_mean(waiting))
         waiting.clear()
-        if self.display and not label.endswith(BATCH_MEAN):
-            for surface in self._places():
-                surface.show(self)
+        if not label.endswith(BATCH_MEAN):
+            self.show()
+
+    def show(self) -> None:
+        """Let everybody see the lines as they are now, unless ``display`` is off."""
+        for surface in self._places() if self.display else ():
+            surface.show(self)
 
     def settle(self) -> None:
         """Read the numbers that still wait for their window, and leave the final picture where one was shown."""

@@ -80,7 +80,7 @@ def missing(name: str, known: Iterable[str]) -> AttributeError:
     """
     for chapter, names in CHAPTERS.items():
         if name in names.split():
-            where = f"d2l.{name} belongs to {chapter}{' ' if 'edition' in chapter else ', '}of the book; "
+            where = f"d2l.{name} belongs to {chapter}{', ' if ', ' in chapter else ' '}of the book; "
             if name in INSTEAD:
                 return AttributeError(f"{where}use {INSTEAD[name]}")
             return AttributeError(

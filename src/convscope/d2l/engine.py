@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any, Literal, cast
 
 import torch
@@ -15,21 +12,20 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from convscope.d2l.adapters import BookObjective, BookOptimizer, Stream
-from convscope.d2l.fashion import FashionMNIST, ImageBatches, Split
+from convscope.d2l.adapters import BookObjective, Stream
+from convscope.d2l.fashion import ImageBatches
+from convscope.d2l.folders import Place, kept
+from convscope.d2l.optimizer import BookOptimizer
 from convscope.d2l.trainer import OUR_BATCH, Trainer
-from convscope.errors import RunError, TrainingDiverged
-from convscope.train import ExecutionConfig, OptimizerConfig, Plan, Run, SavingConfig, ScheduleConfig, TrainConfig
-from convscope.train.assembly import describe
+from convscope.errors import TrainingDiverged
+from convscope.train import ExecutionConfig, OptimizerConfig, Plan, SavingConfig, ScheduleConfig, TrainConfig
 from convscope.train.bench import untouched_process
-from convscope.train.differences import differences
 from convscope.train.distributed import ALONE
 from convscope.train.events import Event, History
-from convscope.train.folder import claim, locked
 from convscope.train.interrupt import StopRequest
 from convscope.train.loop import Loop
 from convscope.train.parts import Parts
-from convscope.train.plan import choose_plan, environment
+from convscope.train.plan import choose_plan
 from convscope.train.probe import device_name
 from convscope.train.unkept import Unkept
 from convscope.train.watch import BadLoss
@@ -38,27 +34,24 @@ from convscope.train.way import process_kept
 NEVER = 1_000_000_000  # steps between two looks of the loop; the board has windows of its own
 
 
-def learn(trainer: Trainer, epochs: int, data: Any = None) -> None:
+def learn(trainer: Trainer, epochs: int, place: Place | None = None) -> None:
     """Train ``trainer.model`` for some epochs, beginning with ``trainer.epoch``.
 
     Args:
         trainer: Has prepared data, model and optimiser.
         epochs: How many.
-        data: What ``fit`` was called with, for the record of a run folder.
+        place: The run folder; None keeps nothing.
 
     Raises:
-        ValueError: Loaders that miscount, or a run folder for data that it cannot describe.
+        ValueError: Loaders that miscount.
         RunError: The run folder is taken, cannot be written, or holds a run of another training.
     """
     config = _config(trainer, epochs)
-    if trainer.out is not None:
-        _check_describable(trainer, data)
     with process_kept():
-        parts = _parts(trainer, config)
+        parts = _parts(trainer, config, place)
         parts.plan.settle()
-        with _folder(trainer, data, parts) as run:
-            loop = Loop(run, parts)
-            if trainer.out is None or not _restored(loop, run):
+        with nullcontext(Loop(Unkept(), parts)) if place is None else kept(trainer, place, parts) as loop:
+            if loop.epoch < parts.epochs:
                 _run(loop)
     before = trainer.history.rows if trainer.history is not None else ()
     trainer.history = History((*before, *loop.rows))
@@ -68,6 +61,7 @@ def _run(loop: Loop) -> None:
     try:
         loop.run(StopRequest())
     except TrainingDiverged as error:
+        cast(BookObjective, loop.parts.objective).put_back()
         bad = error.__cause__
         where = f" at step {bad.step:,} (learning rate {bad.lr:.3g})" if isinstance(bad, BadLoss) else ""
         what = bad.loss if isinstance(bad, BadLoss) else "NaN"
@@ -80,13 +74,13 @@ def _run(loop: Loop) -> None:
         )
 
 
-def _parts(trainer: Trainer, config: TrainConfig) -> Parts:
+def _parts(trainer: Trainer, config: TrainConfig, place: Place | None) -> Parts:
     model, device = trainer.model, _device(trainer)
     train = Stream(_source(trainer, trainer.train_dataloader, device), trainer, device, learning=True)
     held = None
     if trainer.val_dataloader is not None and len(trainer.val_dataloader):
         held = Stream(_source(trainer, trainer.val_dataloader, device), trainer, device, learning=False)
-    plan = _plan(trainer, config, train, device)
+    plan = _plan(trainer, config, train, device, place)
     return Parts(
         config=config,
         plan=plan,
@@ -117,14 +111,14 @@ def _source(trainer: Trainer, loader: Any, device: torch.device) -> Any:
     return loader.on(device) if isinstance(loader, ImageBatches) and ours else loader
 
 
-def _plan(trainer: Trainer, config: TrainConfig, train: Stream, device: torch.device) -> Plan:
+def _plan(trainer: Trainer, config: TrainConfig, train: Stream, device: torch.device, place: Place | None) -> Plan:
     """The book's arithmetic, or the fastest that agrees with it.
 
     Lazy layers get their shapes with the first batch, as in the book, so that they draw their weights at the same
     moment. Only where ways of computing are compared, or a folder describes the network, they must have them before.
     """
     plain = config.execution.precision == "float32"
-    if plain and trainer.out is None:
+    if plain and place is None:
         return _book_plan(device)
 
     with untouched_process(device):
@@ -136,7 +130,8 @@ def _plan(trainer: Trainer, config: TrainConfig, train: Stream, device: torch.de
         return _book_plan(device)
     trial = BookObjective(trainer, trial=True)
     steps = round(config.epochs * len(train))
-    plan = choose_plan(config.execution, model, trial, cast(Any, batch), steps=steps)
+    before = place.plan if place is not None else None
+    plan = choose_plan(config.execution, model, trial, cast(Any, batch), steps=steps, resumed=before)
     plan.prepare(model)
     return plan
 
@@ -174,70 +169,6 @@ def _config(trainer: Trainer, epochs: int) -> TrainConfig:
         execution=ExecutionConfig(device=str(_device(trainer)), precision=precision, log_interval=NEVER),
         saving=SavingConfig(checkpoint_every="0"),
     )
-
-
-def _check_describable(trainer: Trainer, data: Any) -> None:
-    """A run folder says how to load its images again.
-
-    Raises:
-        ValueError: Only the program knows what the data is.
-    """
-    if not isinstance(data, FashionMNIST) or _side(data) is None:
-        raise ValueError(
-            f"out={str(trainer.out)!r} keeps a run of FashionMNIST with square images, whose folder says how to load "
-            f"them again; got {type(data).__name__}; leave out= away"
-        )
-
-
-def _side(data: FashionMNIST) -> int | None:
-    """Pixels along a side of the square images; None where they are not square, or not ours."""
-    height, width = data.train.pixels.image_size if isinstance(data.train, Split) else (0, 1)
-    return int(height) if height == width else None
-
-
-@contextmanager
-def _folder(trainer: Trainer, data: Any, parts: Parts) -> Iterator[Run]:
-    """The run folder, or nothing at all."""
-    if trainer.out is None:
-        yield Unkept()
-        return
-    path = Path(trainer.out)
-    record = describe(trainer.model, data.source, replace(parts.config, image_size=_side(data)))
-    if trainer.resume and (path / "config.json").exists():
-        trainer.run = _of_this_training(Run.open(path), record)
-        with locked(path):
-            yield trainer.run
-        return
-    with claim(path, overwrite=False):
-        Run.create(path, record, environment(parts.plan, command=None))
-        trainer.run = Run.open(path)
-        yield trainer.run
-
-
-def _of_this_training(run: Run, record: dict[str, Any]) -> Run:
-    """The run, if the same training goes on there.
-
-    Raises:
-        RunError: It is another one; the differences are listed.
-    """
-    if changed := differences(run.config, record):
-        listed = "".join(f"\n  {line.removeprefix('--')}" for line in changed)
-        raise RunError(f"{run.path} holds a run of another training; choose another out= for this one:{listed}")
-    return run
-
-
-def _restored(loop: Loop, run: Run) -> bool:
-    """Put a run that was begun before into model, optimiser and board; whether nothing of it is left to train."""
-    if run.checkpoints.empty:
-        return False
-    saved = run.checkpoints.newest(lambda text: warnings.warn(text, UserWarning, stacklevel=2))
-    complete = bool(run.history.of("end"))
-    loop.restore(saved, run.history)
-    if complete:
-        loop.parts.model.eval()
-    else:
-        run.rewrite_history(loop.history)
-    return complete
 
 
 def _silent(event: Event) -> None:

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from convscope import __version__
+from convscope.d2l.voice import say
 
 BOOK, NAMES, OURS = "d2l", "d2l.torch", "convscope.d2l.torch"
 INTERFACE = "1.0.3"
@@ -91,7 +92,7 @@ def activate(shell: Any = None) -> None:
         )
     if not _active():
         sys.meta_path.insert(0, BookFinder())
-        _say(f"from here on `from d2l import torch as d2l` gives convscope.d2l {__version__}; no file was changed")
+        say(f"from here on `from d2l import torch as d2l` gives convscope.d2l {__version__}; no file was changed")
     shell = _running_shell() if shell is None else shell
     if shell is not None and without_install not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(without_install)
@@ -141,7 +142,7 @@ def _bare(word: str) -> str:
 
 def skipped(line: str) -> None:
     """Say which line was left out; this stands in its place."""
-    _say(f"left out `{line}`: d2l is convscope's own here")
+    say(f"left out `{line}`: d2l is convscope's own here")
 
 
 def _active() -> bool:
@@ -156,8 +157,3 @@ def _running_shell() -> Any:
 
 def _place(module: ModuleType) -> str:
     return str(getattr(module, "__file__", None) or "of no file")
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"convscope: {sentence}\n")
-    sys.stderr.flush()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from convscope.d2l.board import Point, ProgressBoard, Sample
@@ -32,11 +35,16 @@ def give_back(trainer: Trainer, state: dict[str, Any]) -> None:
     """The inverse of ``state_of``, for a model of the same layers."""
     vars(trainer).update(state["counters"])
     _draw_again(trainer.model.board, state["board"])
-    modules = dict(trainer.model.named_modules())
-    for place, value in state["loose"].items():
+    give_back_loose(trainer.model, state["loose"])
+
+
+def give_back_loose(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Bind tensors to layers again, on the device of those whose place they take."""
+    modules = dict(model.named_modules())
+    for place, value in tensors.items():
         path, _, name = place.rpartition(".")
         before = getattr(modules[path], name, value)
-        setattr(modules[path], name, value.to(before.device) if isinstance(before, Tensor) else value)
+        setattr(modules[path], name, value.clone().to(before.device) if isinstance(before, Tensor) else value.clone())
 
 
 def _loose(model: nn.Module) -> dict[str, Tensor]:
@@ -54,16 +62,32 @@ def _points(board: Any) -> dict[str, Any]:
     if not isinstance(board, ProgressBoard) or not hasattr(board, "data"):
         return {}
     return {
-        "data": {name: [(float(p.x), float(p.y)) for p in line] for name, line in board.data.items()},
+        "data": {name: [tuple(map(_storable, point)) for point in line] for name, line in board.data.items()},
         "raw_points": {
-            name: [(float(s.x), float(s.y), float(s.weight)) for s in waiting]
-            for name, waiting in board.raw_points.items()
+            name: [tuple(map(_storable, sample)) for sample in waiting] for name, waiting in board.raw_points.items()
         },
     }
 
 
+def _storable(value: Any) -> Any:
+    """A number as a checkpoint holds it: NumPy's as tensors, which keep their kind."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    return torch.as_tensor(np.asarray(value)) if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _given(value: Any) -> Any:
+    """The inverse of ``_storable``; what was a tensor before comes back as NumPy's, as all numbers of a board do."""
+    return value.numpy()[()] if isinstance(value, Tensor) else value
+
+
 def _draw_again(board: Any, points: dict[str, Any]) -> None:
     if points:
-        board.data = OrderedDict((name, [Point(*p) for p in line]) for name, line in points["data"].items())
+        board.data = OrderedDict(
+            (name, [Point(*map(_given, point)) for point in line]) for name, line in points["data"].items()
+        )
         waiting = points["raw_points"].items()
-        board.raw_points = OrderedDict((name, [Sample(*s) for s in samples]) for name, samples in waiting)
+        board.raw_points = OrderedDict(
+            (name, [Sample(*map(_given, sample)) for sample in samples]) for name, samples in waiting
+        )
+        board.show()

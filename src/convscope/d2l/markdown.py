@@ -107,6 +107,8 @@ def _chosen(cell: Cell, tab: str) -> Cell:
     if tab not in named and "all" not in named:
         return Cell(cell.kind, "", cell.line)
     lines = [line for line in cell.source.splitlines() if not _CELL_TAB.search(line) and not _MACHINERY.match(line)]
+    if any(_SELECTED.search(line) for line in lines):  # what is moved left is counted in spaces
+        lines = [_indented_by_spaces(line) for line in lines]
     return Cell(cell.kind, "\n".join(flatten(lines, tab)).strip("\n"), cell.line)
 
 
@@ -205,6 +207,12 @@ def _body_end(lines: list[str], start: int, indent: int) -> int:
 def _moved_left(body: list[str], indent: int) -> list[str]:
     deeper = min((_indent(line) for line in body if line.strip()), default=indent) - indent
     return [line[deeper:] if not line[:deeper].strip() else line for line in body]
+
+
+def _indented_by_spaces(line: str) -> str:
+    """A line whose indentation has no tabs; they lead to the next multiple of eight, as Python reads them."""
+    text = line.lstrip(" \t")
+    return line[: len(line) - len(text)].expandtabs(8) + text
 
 
 def _placeholder(done: list[str], lines: list[str], start: int, end: int) -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from convscope.d2l.textchart import Points, chart, fitted
+from convscope.d2l.voice import say
 
 EVERY = 0.2  # seconds between two pictures in a notebook: more would flicker and keep the network waiting
 MAKER = "convscope.d2l"
@@ -168,7 +169,7 @@ class PictureFile:
         except OSError as error:
             warnings.warn(f"the curves could not be written to {self._path}: {error.strerror or error}", stacklevel=2)
         else:
-            sys.stderr.write(f"convscope: the curves are in {self._path}\n")
+            say(f"the curves are in {self._path}")
 
 
 def _as_file(figure: Any, form: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convscope.d2l import runs
 from convscope.d2l.book import current
 from convscope.d2l.hyper import HyperParameters
 from convscope.d2l.limits import limits
@@ -32,8 +33,8 @@ class Trainer(HyperParameters):
         precision: Of the arithmetic: ``"float32"`` is the book's, ``"auto"`` the fastest that agrees with it on a
             batch, by trying; ``"reduced"``, without trying, bfloat16 or float16 where the device computes it natively;
             ``"bfloat16"`` and ``"float16"`` are taken in any case.
-        out: A run folder to leave behind, for ``convscope report`` and its like; None leaves nothing on disk. Needs
-            ``FashionMNIST`` with square images.
+        out: A run folder to leave behind, to go on with or for ``report.write(trainer.run, model, data.source)``; None
+            leaves nothing on disk. Needs ``FashionMNIST`` with square images, and ``fit_epoch`` as it is here.
         resume: Go on with the run that ``out`` holds from its last complete epoch, board and all, to the same numbers
             as without the stop; begin one where there is none. A run that is complete is not trained again: its
             weights and curves are put into the model.
@@ -126,9 +127,10 @@ class Trainer(HyperParameters):
         self.prepare_model(model)
         self.optim = model.configure_optimizers()
         self.epoch = self.train_batch_idx = self.val_batch_idx = 0
+        place = self._place(data)
         try:
-            if getattr(self.fit_epoch, "__func__", None) is OUR_EPOCH:
-                self._learn(self.max_epochs, data)
+            if self.loop_is_ours:
+                self._learn(self.max_epochs, place)
             else:
                 for epoch in range(self.max_epochs):
                     self.epoch = epoch
@@ -157,11 +159,25 @@ class Trainer(HyperParameters):
         for gradient in gradients:
             gradient.mul_(factor)
 
-    def _learn(self, epochs: int, data: Any = None) -> None:
+    @property
+    def loop_is_ours(self) -> bool:
+        """Whether ``fit_epoch`` is the one above."""
+        return getattr(self.fit_epoch, "__func__", None) is OUR_EPOCH
+
+    def _place(self, data: Any) -> Any:
+        """Where this fit is kept: in ``out``, or where whoever started the program wants it; None for nowhere."""
+        asked = runs.next_folder(type(self.model).__name__)
+        if self.out is None and asked is None:
+            return None
+        from convscope.d2l.folders import place
+
+        return place(self, data, asked)
+
+    def _learn(self, epochs: int, place: Any = None) -> None:
         from convscope.d2l.engine import learn  # the engine is not needed to read the book's names
 
         if epochs and self.num_train_batches:
-            learn(self, epochs, data)
+            learn(self, epochs, place)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Trainer:
         """Itself: it holds the data, and a training is not doubled by doubling a model."""
