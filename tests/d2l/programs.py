@@ -190,8 +190,10 @@ def fashion(d2l) -> dict:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(ImportError):
-        import torchvision_on_cpu  # noqa: F401 - beside a torch without CUDA the book's library needs it
+    sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
+    import torchvision_on_cpu
+
+    torchvision_on_cpu.import_networks()  # beside a torch without CUDA the book's library needs help
     from d2l import torch as book
 
     results = {"toy": all_of_them(book)}
