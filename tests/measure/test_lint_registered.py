@@ -20,7 +20,7 @@ FAMILIES = {  # at the published size; the first pattern that fits
     r"vgg\d+_bn": {"dense-share", "bias-before-norm"},
     r"nin": {"unread-border"},
     r"convscope_s": {"uneven-padding", "unread-border"},
-    r"convscope_(m|l|xl)": {"unread-border", "field-beyond-image"},
+    r"convscope_(m|l|x+l)": {"unread-border", "field-beyond-image"},
     r"densenet\d+|googlenet|resnet\d+_cifar": {"uneven-padding", "field-beyond-image"},
     r"resnext29_32x4d": {"uneven-padding", "skipped-pixels"},
     r"(wide_|preact_)?resnet\d+(_2)?|resnext\d+_32x\dd|regnet_x_\w+|wrn_\d+_\d+": RESNET,
