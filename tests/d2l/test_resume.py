@@ -1,15 +1,10 @@
 """A program in the book's style that stops and is started again ends as one that never stopped."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from convscope.errors import RunError
-from convscope.train import Run
 
 EPOCHS = 4
 
@@ -86,39 +81,3 @@ def test_another_training_is_refused(d2l, programs, tiny_fashion, tmp_path):
         )
     with pytest.raises(ValueError, match=r"resume=True goes on with a run folder: name it"):
         d2l.Trainer(EPOCHS, resume=True)
-
-
-PROGRAM = """
-import os, signal, sys, torch
-import convscope.d2l.activate
-from d2l import torch as d2l
-torch.manual_seed(0)
-model = d2l.LeNet()
-step, done = model.training_step, 0
-def training_step(batch):
-    global done
-    done += 1
-    if done == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(batch)
-model.training_step = training_step
-d2l.Trainer(3, out=sys.argv[1], resume=True).fit(model, d2l.FashionMNIST(batch_size=64))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs SIGKILL")
-@pytest.mark.skipif("CONVSCOPE_DATA" not in os.environ, reason="needs Fashion-MNIST: set CONVSCOPE_DATA")
-def test_a_script_that_was_killed_goes_on_when_it_is_started_again(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-
-    def start(out, kill_at):
-        words = [sys.executable, "program.py", str(tmp_path / out), str(kill_at)]
-        environment = {**os.environ, "CONVSCOPE_LIMIT": "640", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, timeout=300).returncode
-
-    assert start("whole", 0) == 0
-    assert start("run", 15) == -9
-    assert len(Run.open(tmp_path / "run").history.of("epoch")) == 1
-    assert start("run", 0) == 0
-    whole, run = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
-    torch.testing.assert_close(run, whole, rtol=0, atol=0)
