@@ -1,5 +1,6 @@
 """The curves show what the history says, and name what it was measured on."""
 
+import dataclasses
 import math
 
 import matplotlib.pyplot
@@ -53,6 +54,25 @@ def test_training_is_drawn_from_the_finer_rows_at_fractions_of_an_epoch():
     figure = figures.loss_curve(History(tuple(rows)))
     assert line(figure, 0) == ([0.25, 0.5, 0.75, 1.0], [0.6, 0.3, 0.2, 0.15])
     assert line(figure, 1) == ([1.0], [1.75])
+
+
+@pytest.mark.parametrize(
+    ("ends", "step", "place"),
+    [
+        ((20, 40), 50, 2.5),  # an epoch that is not over
+        ((20, 30, 40), 25, 1.5),  # twice the batch from the second epoch on
+        ((20, 30, 40), 40, 3.0),
+        ((10, 30), 20, 1.5),  # half the batch
+        ((10, 30), 40, 2.5),
+        ((20, 40, 50), 50, 2.5),  # --epochs 2.5
+        ((20, 40, 50), 45, 2.25),
+    ],
+)
+def test_steps_lie_between_the_ends_of_their_own_epoch(ends: tuple[int, ...], step: int, place: float):
+    epochs = [dataclasses.replace(made.epoch(number), step=end) for number, end in enumerate(ends, 1)]
+    rows = sorted([*epochs, made.step(step), made.step(1), made.step(2), made.step(3)], key=lambda row: row.step)
+    x, _ = line(figures.loss_curve(History(tuple(rows))), 0)
+    assert x[3] == pytest.approx(place)
 
 
 def test_the_legend_says_what_the_table_says_not_the_last_few_steps():

@@ -19,17 +19,27 @@ FEW = 40  # points up to which each gets a marker
 FEW_DECADES = 100.0  # between lowest and highest, up to which 2 and 5 are marked beside 1 and 10
 
 
-def _steps_per_epoch(history: History) -> float | None:
-    """None when no epoch was finished; then only steps can be counted."""
-    epochs = history.of("epoch")
-    return epochs[0].step / epochs[0].epoch if epochs else None
+def _places(history: History, rows: Sequence[Row]) -> list[float]:
+    """Where rows belong, in epochs; in steps where no epoch was finished.
+
+    Epochs may differ in their number of steps, where a run went on with other batches. A last one with fewer than the
+    one before it counts as a part of an epoch.
+    """
+    ends = [(0, 0), *((row.step, row.epoch) for row in history.of("epoch"))]
+    if len(ends) == 1:
+        return [float(row.step) for row in rows]
+    if len(ends) > 2 and ends[-1][0] - ends[-2][0] < ends[-2][0] - ends[-3][0]:
+        ends.pop()
+    steps, epochs = np.array(ends).T
+    pace = (epochs[-1] - epochs[-2]) / (steps[-1] - steps[-2])  # of what comes after the last end
+    where = np.array([row.step for row in rows])
+    return list(np.interp(where, steps, epochs) + pace * np.maximum(where - steps[-1], 0))
 
 
 def _points(history: History, rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
-    """Where and how high: epochs (or steps, see ``_steps_per_epoch``) and the finite values of that name."""
+    """Where and how high: places (see ``_places``) and the finite values of that name."""
     rows = [row for row in rows if math.isfinite(row.values.get(name, math.nan))]
-    per_epoch = _steps_per_epoch(history) or 1
-    return [row.step / per_epoch for row in rows], [row.values[name] for row in rows]
+    return _places(history, rows), [row.values[name] for row in rows]
 
 
 def _training_rows(history: History) -> tuple[Row, ...]:
@@ -75,7 +85,7 @@ def _both(axes: Axes, history: History, what: str) -> None:
 
 def _finish(axes: Axes, history: History, ylabel: str) -> None:
     """Labels, grid and legend; a sentence instead of an empty plot."""
-    axes.set_xlabel("step" if _steps_per_epoch(history) is None else "epoch", fontsize=TEXT)
+    axes.set_xlabel("epoch" if history.of("epoch") else "step", fontsize=TEXT)
     axes.set_ylabel(ylabel, fontsize=TEXT)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
