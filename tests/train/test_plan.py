@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convscope.errors import RunError
-from convscope.train import RECIPES, ExecutionConfig, contest, plan, probe
+from convscope.train import RECIPES, ExecutionConfig, contest, plan, portion, probe
 from convscope.train.objective import Classification, Outcome
 from convscope.train.plan import Plan, choose_plan, environment
 from convscope.train.probe import native_precisions
@@ -219,6 +219,62 @@ def test_deterministic_measures_nothing(network, machine):
     assert objective.steps == []
     assert (chosen.precision, chosen.deterministic) == ("float32", True)
     assert "deterministic" in str(chosen)
+
+
+# ---- runs of a few steps
+
+
+@pytest.fixture
+def heavy(machine, monkeypatch):
+    """A machine so slow that a run of 20 steps of the small network lasts."""
+    monkeypatch.setattr(portion, "FASTEST", 1e5)
+
+
+def test_a_short_run_of_a_heavy_network_is_measured_on_a_few_images(network, heavy):
+    seen = []
+
+    def seconds(precision, order, threads):
+        seen.append((precision, order))
+        return 0.01 if order == "contiguous" else 0.004
+
+    chosen, _, spent = choose(network, seconds, steps=300)
+    few = 5  # 16 * 300 * 0.02 / 18
+    assert (chosen.precision, chosen.memory_format) == ("float32", "channels_last")
+    assert chosen.reason.startswith("measured in ")
+    assert chosen.reason.endswith(f"% of the run, on {few} images")
+    assert seen[2] == ("bfloat16", "channels_last")
+    assert spent <= 0.02 * 300 * 0.01 * 16 / few
+
+
+def test_a_portion_is_of_images_and_targets_alike(heavy):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(144, 1000))
+    images, targets = portion.portion(network, BATCH, steps=300, threads=1, share=0.02)
+    torch.testing.assert_close(images, BATCH[0][:5])
+    assert targets.tolist() == [0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "network", "batch"),
+    [
+        (5, nn.Sequential(nn.Flatten(), nn.Linear(144, 1000)), BATCH),  # nothing is cheap enough
+        (300, nn.Flatten(), BATCH),  # no work
+        (300, nn.Sequential(nn.Flatten(), nn.Linear(7, 1000)), BATCH),  # does not run at all: said by the run itself
+        (300, nn.Sequential(nn.Flatten(), nn.Linear(144, 1000)), (BATCH[0], object())),
+        (300, nn.Sequential(nn.Flatten(), nn.Linear(144, 1000)), (BATCH[0][:3], BATCH[1][:3])),
+    ],
+)
+def test_where_no_portion_will_do_nothing_is_measured(heavy, steps, network, batch):
+    assert portion.portion(network, batch, steps=steps, threads=1, share=0.02) is None
+
+
+def test_looking_for_the_work_of_a_network_leaves_no_trace(heavy):
+    network = Restless(fails=False)
+    before, drawn = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    assert portion.portion(network, BATCH, steps=300, threads=1, share=0.02) is not None
+    assert network.count == 0
+    assert torch.equal(drawn, torch.get_rng_state())
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 # ---- what must not be chosen

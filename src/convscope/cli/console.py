@@ -95,7 +95,7 @@ def warn_of_skipped(path: Path, reason: str) -> None:
     messages().print(f"skipped {path}: {reason}", style="yellow", soft_wrap=True)
 
 
-def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None) -> data.Dataset:
+def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None, strict: bool = False) -> data.Dataset:
     """The images that a run was trained on, or others brought to the same size and channels.
 
     Raises:
@@ -115,7 +115,7 @@ def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None
         raise RunError(f"{run.path / 'config.json'} is damaged: its data source has {', '.join(sorted(source))}")
     if data_dir is not None:
         source["data_dir"] = str(data_dir)
-    return read_images(source.pop("name_or_folder"), **source)
+    return read_images(source.pop("name_or_folder"), **{**source, "strict": strict})
 
 
 def read_images(name: str, **arguments: Any) -> data.Dataset:

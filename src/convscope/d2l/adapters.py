@@ -48,6 +48,17 @@ class Rest:
             return self.batch
         return [inputs, *self.batch[1:]]
 
+    def __getitem__(self, rows: slice) -> Rest:
+        """The same rows of every part.
+
+        Raises:
+            TypeError: A part is no tensor with a row for each image.
+        """
+        parts = list(_parts(self.batch))
+        if not all(isinstance(part, Tensor) and part.ndim and len(part) == self.images for part in parts):
+            raise TypeError("expected a batch of tensors with a row for each image")
+        return Rest([part[rows] for part in parts], len(range(self.images)[rows]))
+
     def to(self, device: torch.device | str) -> Rest:
         """The same; the trainer's ``prepare_batch`` moves what has to be moved."""
         return self

@@ -148,7 +148,7 @@ class Bench:
 
     def macs(self, way: Way) -> int:
         """Multiply-adds of a step, forward and backward, counted operator by operator."""
-        with _Counter() as counter:
+        with WorkCounter() as counter:
             self.step(way)
         return int(counter.macs)
 
@@ -182,7 +182,7 @@ class _SameUnits(TorchFunctionMode):
         return features * kept.to(features.dtype)
 
 
-class _Counter(TorchDispatchMode):
+class WorkCounter(TorchDispatchMode):
     """Counts as ``torch.utils.flop_counter`` does, over everything and not module by module."""
 
     def __init__(self) -> None:

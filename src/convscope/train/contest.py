@@ -38,14 +38,15 @@ class Contest:
         bench: Takes the steps.
         reference: In float32; what others must agree with.
         steps: Of the run to come.
+        portions: Batches as the bench has them that make up one of the run.
 
     Raises:
         RunError: A step in float32 does not fit in memory.
     """
 
-    def __init__(self, bench: Bench, reference: Way, *, steps: int) -> None:
+    def __init__(self, bench: Bench, reference: Way, *, steps: int, portions: float = 1) -> None:
         self.bench = bench
-        self.steps = steps
+        self.steps, self.portions = steps * portions, portions
         self._started = bench.clock()
         self.reference = Entrant(reference)
         self.entrants = [self.reference]
@@ -117,7 +118,7 @@ class Contest:
         """What speed is judged by, where there is time to find it out: the work of a step, the peak of the machine."""
         macs = peak = None
         if self.affords(2 * self.reference.median):
-            macs = self.bench.macs(self.reference.way)
+            macs = round(self.bench.macs(self.reference.way) * self.portions)
         if self.affords(PROBE):
             with untouched_process(torch.device(way.device)):
                 way.settle()

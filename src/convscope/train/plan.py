@@ -18,8 +18,9 @@ from convscope import __version__
 from convscope.errors import RunError
 from convscope.train.bench import Bench, Uncopyable
 from convscope.train.config import ExecutionConfig
-from convscope.train.contest import FEWEST_STEPS, Contest
+from convscope.train.contest import FEWEST_STEPS, SHARE, Contest
 from convscope.train.objective import Objective
+from convscope.train.portion import portion
 from convscope.train.probe import cores, cpu_name, device_name, native_precisions
 from convscope.train.probe import find_device as find_device
 from convscope.train.probe import peak_memory as peak_memory
@@ -210,13 +211,16 @@ def _fresh(config: ExecutionConfig, plain: Way, task: _Task) -> Plan:
         return plan(plain, f"{plain.precision} as asked, though {device_name(device)} only emulates it, slowly")
     if config.deterministic:
         return plan(plain, "deterministic as asked, so nothing was measured")
-    if task.steps < FEWEST_STEPS:
-        return plan(plain, f"a run of {task.steps} steps is too short to measure")
-
+    batch, short = task.batch, task.steps < FEWEST_STEPS
     reference = replace(plain, precision="float32", memory_format="contiguous")
     try:
-        bench = Bench(task.model, task.objective, task.batch, clock=task.clock)
-        contest = Contest(bench, reference, steps=task.steps)
+        if short:
+            part = portion(task.model, batch, steps=task.steps, threads=plain.threads, share=SHARE)
+            if part is None:
+                return plan(plain, f"a run of {task.steps} steps is too short to measure")
+            batch = part
+        bench = Bench(task.model, task.objective, batch, clock=task.clock)
+        contest = Contest(bench, reference, steps=task.steps, portions=len(task.batch[0]) / len(batch[0]))
     except Uncopyable as error:
         return plan(plain, f"not measured: {error}")
     except RunError:
@@ -225,7 +229,9 @@ def _fresh(config: ExecutionConfig, plain: Way, task: _Task) -> Plan:
         return plan(plain, "as asked; float32 does not fit in memory, so nothing was compared")
     best, reason = _fastest(contest, config, plain)
     found = contest.rates(best)
-    if config.compile:
+    if short:
+        reason += f", on {len(batch[0])} images"
+    elif config.compile:
         best, compiling = contest.compile(best)
         reason = f"{reason}; {compiling}"
     return plan(best, reason, trials=contest.trials, **found)

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from convscope.train.allocator import memory_kept
 from convscope.train.probe import PRECISIONS
 
 LOSS_SCALE = 2.0**12
@@ -101,10 +102,11 @@ def flush_denormals(flush: bool = True) -> None:
 
 @contextmanager
 def process_kept() -> Iterator[None]:
-    """Give the program that trains its own settings back afterwards: number of threads, and what denormals are."""
+    """Give the program that trains its own settings back afterwards: threads, what denormals are, what is freed."""
     threads, flushed = torch.get_num_threads(), not bool(torch.tensor(1e-310, dtype=torch.float64) * 1 > 0)
     try:
-        yield
+        with memory_kept():
+            yield
     finally:
         torch.set_num_threads(threads)
         if not flushed:
