@@ -8,7 +8,7 @@ that shows nothing, which spares it the drawing that Jupyter would ask for; ours
 
 ``lenet``     the book's cell: 10 epochs, batches of 128, float32 in both
 ``resnet18``  the book's at 96 pixels, one epoch of 2,560 images, as ``convscope notebook --limit`` shortens it: in
-              float32, and with ``precision="reduced"``: bfloat16 where the processor computes it natively
+              float32, and with ``precision="auto"``: bfloat16 where the processor computes it natively
 ``import``    ``from d2l import torch as d2l``, PyTorch included
 
 The peers' environment is that of ``epoch.py``. Needs the Fashion-MNIST files (CONVSCOPE_DATA or the cache).
@@ -29,10 +29,10 @@ TASKS = {
     "lenet": ["--model", "lenet", "--epochs", "10"],
     "resnet18": ["--model", "resnet18", "--size", "96", "--images", "2560"],
 }
-PRECISIONS = {"lenet": ("float32",), "resnet18": ("float32", "reduced")}
+PRECISIONS = {"lenet": ("float32",), "resnet18": ("float32", "auto")}
 TARGETS = {
     "lenet": "d2l >= 2.5 times our seconds",
-    "resnet18": "d2l >= 1.4 times our seconds in float32, >= 2.2 in reduced precision",
+    "resnet18": "d2l >= 1.4 times our seconds in float32, >= 2.2 with precision=auto",
     "import": "d2l >= 2 times our seconds",
 }
 IMPORTS = {

@@ -94,7 +94,7 @@ def test_a_picture_has_every_line_once_however_often_it_is_made(d2l):
     for i in range(1, 4):
         for k in range(6):
             board.draw(i, i + k, f"line {k}")
-        figure = board.picture()
+        figure = board._picture()
     (axes,) = figure.axes
     assert len(axes.lines) == 6
     assert [text.get_text() for text in axes.get_legend().texts][5] == "line 5"
@@ -111,10 +111,10 @@ def test_a_figure_of_ones_own(d2l):
     on_axes, on_figure = d2l.ProgressBoard(axes=axes[1], display=False), d2l.ProgressBoard(fig=Figure(), display=False)
     for board in (on_axes, on_figure):
         board.draw(0, 1, "a")
-        board.picture()
+        board._picture()
     assert len(axes[1].lines) == 1
     assert not axes[0].lines
-    assert on_axes.picture() is figure
+    assert on_axes._picture() is figure
     assert axes[1].get_xlabel() == "x"  # the book stops here for want of a label
 
 
@@ -122,11 +122,11 @@ def test_a_copy_has_numbers_of_its_own(d2l, quiet):
     import copy
 
     quiet.draw(0, 1, "a")
-    quiet.picture()
+    quiet._picture()
     twin = copy.deepcopy(quiet)
     twin.draw(1, 2, "a")
     assert (len(quiet.data["a"]), len(twin.data["a"])) == (1, 2)
-    assert twin.fig is None
+    assert twin.fig is not quiet.fig
 
 
 def test_a_trained_model_can_be_saved_whole(d2l, tiny_fashion, tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_trained_model_can_be_saved_whole(d2l, tiny_fashion, tmp_path, monkeyp
     monkeypatch.setattr(boards, "surfaces", lambda: [Place()])
     model = d2l.LeNet()
     d2l.Trainer(1).fit(model, d2l.FashionMNIST(batch_size=50))
-    model.board.picture()
+    model.board._picture()
     torch.save(model, tmp_path / "model.pt")
     again = torch.load(tmp_path / "model.pt", weights_only=False)
     assert again.board.data == model.board.data
@@ -350,9 +350,9 @@ def test_an_animator(d2l, monkeypatch):
     animator.add(2, (0.25, 0.75))
     assert animator.X == [[1, 2], [2]]
     assert animator.Y == [[0.5, 0.25], [0.75]]
-    (axes,) = animator.picture().axes
+    (axes,) = animator._picture().axes
     assert len(axes.lines) == 2
-    assert animator.lines() == {"a": [(1, 0.5), (2, 0.25)], "b": [(2, 0.75)]}
+    assert animator._lines() == {"a": [(1, 0.5), (2, 0.25)], "b": [(2, 0.75)]}
 
 
 def test_the_training_of_the_first_edition(d2l, programs, capsys, monkeypatch):

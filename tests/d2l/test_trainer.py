@@ -67,10 +67,7 @@ def test_a_fit_is_plain_gradient_descent(d2l, data, make):
 
 def test_what_a_trainer_knows_before_and_after(d2l, data, make):
     trainer, model = d2l.Trainer(3, 0, gradient_clip_val=2), make()
-    assert trainer.hparams == {
-        **{"max_epochs": 3, "num_gpus": 0, "gradient_clip_val": 2},
-        **{"precision": "float32", "out": None, "resume": False},
-    }
+    assert trainer.hparams == {"max_epochs": 3, "num_gpus": 0, "gradient_clip_val": 2}
     assert trainer.gpus == []
     trainer.fit(model, data)
     assert (trainer.num_train_batches, trainer.num_val_batches) == (3, 2)
@@ -89,7 +86,7 @@ def test_accuracy_is_over_images_and_the_books_mean_is_kept(d2l, data, make):
     board = model.board.data
     assert board["val_acc"][-1].y == pytest.approx(sum(right) / 52)
     assert board["val_acc_batch_mean"][-1].y == pytest.approx((right[0] / 32 + right[1] / 20) / 2)
-    assert "val_acc_batch_mean" not in model.board.lines()  # kept, and not drawn
+    assert "val_acc_batch_mean" not in model.board._lines()  # kept, and not drawn
     assert model.trainer.history.of("epoch")[-1].values["val_accuracy"] == pytest.approx(sum(right) / 52)
 
 
@@ -402,7 +399,6 @@ def test_errors_of_the_program_are_its_own(d2l, data, make):
     [
         ({"max_epochs": -1}, ValueError, "max_epochs must be at least 0, got -1"),
         ({"max_epochs": 1.5}, TypeError, "max_epochs must be a whole number, got 1.5"),
-        ({"max_epochs": 1, "num_gpus": -1}, ValueError, "num_gpus must be at least 0"),
         ({"max_epochs": 1, "num_gpus": "all"}, TypeError, "num_gpus must be a whole number, got 'all'"),
         ({"max_epochs": 1, "gradient_clip_val": -1}, ValueError, "gradient_clip_val must be at least 0"),
         ({"max_epochs": 1, "gradient_clip_val": math.nan}, ValueError, "got nan"),
@@ -493,7 +489,7 @@ def test_a_run_folder(d2l, programs, tiny_fashion, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     with pytest.raises(RunError, match="already holds a run"):
         d2l.Trainer(1, out=tmp_path / "run").fit(model, data)
-    with pytest.raises(ValueError, match=r"keeps a run of FashionMNIST with square images.*got Toy"):
+    with pytest.raises(ValueError, match=r"keeps a run of FashionMNIST as it is published.*got Toy"):
         d2l.Trainer(1, out=tmp_path / "other").fit(model, programs.make_toy(d2l))
     with pytest.raises(ValueError, match="square"):
         d2l.Trainer(1, out=tmp_path / "other").fit(model, d2l.FashionMNIST(resize=(28, 32)))

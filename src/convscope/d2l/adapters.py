@@ -44,7 +44,8 @@ class Rest:
 
     def having(self, inputs: Tensor) -> Any:
         """The batch with other inputs, which may be on another device by now."""
-        if inputs is _NO_INPUTS or inputs is self.inputs:
+        own = self.inputs
+        if own is _NO_INPUTS or inputs is own:
             return self.batch
         return [inputs, *self.batch[1:]]
 
@@ -163,8 +164,8 @@ class BookObjective:
         trainer = self.trainer
         if self.trial:
             model.board.display = False
-        trainer.measured.clear()
-        trainer.batch_images = targets.images
+        trainer._measured.clear()
+        trainer._batch_images = targets.images
         loss = model.training_step(trainer.prepare_batch(targets.having(inputs)))
         if not isinstance(loss, Tensor):
             raise TypeError(
@@ -172,6 +173,8 @@ class BookObjective:
             )
         if loss.numel() == 1:
             loss = loss.reshape(())
+        if not self.trial:  # here and not before, as in the book: the step may have looked at the last gradients
+            trainer.optim.zero_grad()
         return Outcome(loss, self._sums({"loss": loss}, targets.images), targets.images)
 
     def evaluation(self, model: Any, inputs: Tensor, targets: Any) -> Outcome:
@@ -181,8 +184,8 @@ class BookObjective:
         not PyTorch's inference mode, whose tensors cannot be learned from later.
         """
         trainer = self.trainer
-        trainer.measured.clear()
-        trainer.batch_images = targets.images
+        trainer._measured.clear()
+        trainer._batch_images = targets.images
         with torch.inference_mode(False), torch.no_grad():
             model.validation_step(trainer.prepare_batch(targets.having(inputs)))
         trainer.val_batch_idx += 1
@@ -209,7 +212,7 @@ class BookObjective:
 
     def _sums(self, known: dict[str, Tensor], images: int) -> dict[str, Tensor]:
         """What was plotted, times the images it is a mean of."""
-        plotted = {key: value for key, value in self.trainer.measured.items() if _is_number(value)}
+        plotted = {key: value for key, value in self.trainer._measured.items() if _is_number(value)}
         return {NAMES.get(key, key): value.detach() * images for key, value in {**plotted, **known}.items()}
 
 

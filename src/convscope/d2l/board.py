@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convscope.d2l.hyper import HyperParameters
-from convscope.d2l.surfaces import Surface, surfaces
+from convscope.d2l.surfaces import Surface, new_figure, surfaces
 
 BATCH_MEAN = "_batch_mean"
 """Ends the names of lines that are kept for comparison and not drawn."""
@@ -48,8 +48,10 @@ class ProgressBoard(HyperParameters):
     What differs from the book, because nothing can depend on it but a missing or blurred line: a window of no batches
     counts as one of one, and one that becomes smaller while numbers wait is full at once (the book never draws that
     line again); a fifth line has a look of its own (the book leaves it out); without ``xlabel`` the axis says ``x``;
-    lines are drawn once and not over each other; ``fig`` is the figure that is drawn on, whatever pyplot's current
-    one is.
+    lines are drawn once and not over each other. ``fig`` is the figure with the curves as they are when it is asked
+    for; outside a notebook it is pyplot's, so that ``plt.savefig`` after a training saves it.
+
+    What is ours and not the book's has an underscore: programs keep things of their own in a board.
 
     Args:
         xlabel: Below the plot.
@@ -84,7 +86,6 @@ class ProgressBoard(HyperParameters):
     yscale: str
     ls: Sequence[str]
     colors: Sequence[str]
-    fig: Any
     axes: Any
     figsize: tuple[float, float]
     display: bool
@@ -108,6 +109,15 @@ class ProgressBoard(HyperParameters):
     ) -> None:
         self.save_hyperparameters()
 
+    @property
+    def fig(self) -> Any:
+        """The figure with the curves so far; None before the first number."""
+        return self._picture() if self._fig is None and hasattr(self, "raw_points") else self._fig
+
+    @fig.setter
+    def fig(self, figure: Any) -> None:
+        self._fig = figure
+
     def draw(self, x: Any, y: Any, label: str, every_n: int = 1, *, weight: float = 1.0) -> None:
         """Take in a number; when ``every_n`` of them have come, their mean becomes a point of the line.
 
@@ -128,14 +138,14 @@ class ProgressBoard(HyperParameters):
         line.append(_mean(waiting))
         waiting.clear()
         if not label.endswith(BATCH_MEAN):
-            self.show()
+            self._show()
 
-    def show(self) -> None:
+    def _show(self) -> None:
         """Let everybody see the lines as they are now, unless ``display`` is off."""
         for surface in self._places() if self.display else ():
             surface.show(self)
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Read the numbers that still wait for their window, and leave the final picture where one was shown."""
         for waiting in getattr(self, "raw_points", {}).values():
             ys = _numbers([sample.y for sample in waiting])
@@ -143,19 +153,19 @@ class ProgressBoard(HyperParameters):
         for surface in self.__dict__.get("_surfaces", []):
             surface.close(self)
 
-    def lines(self) -> Mapping[str, Sequence[tuple[float, float]]]:
+    def _lines(self) -> Mapping[str, Sequence[tuple[float, float]]]:
         """What is drawn: names and points."""
         data: Mapping[str, list[Point]] = getattr(self, "data", {})
         return {name: [(float(x), float(y)) for x, y in line] for name, line in data.items() if self._drawn(name)}
 
-    def picture(self) -> Any:
+    def _picture(self) -> Any:
         """The curves as they are now, on ``axes``, ``fig`` or a figure of the board's own."""
         axes = self.axes if self.axes is not None else self._own_axes()
         for old in self.__dict__.pop("_artists", []):
             old.remove()
         looks = zip(itertools.cycle(self.ls), itertools.cycle(self.colors), strict=False)
         self._artists = []
-        for (name, line), (style, color) in zip(self.lines().items(), looks, strict=False):
+        for (name, line), (style, color) in zip(self._lines().items(), looks, strict=False):
             xs, ys = [x for x, _ in line], [y for _, y in line]
             self._artists += axes.plot(xs, ys, linestyle=style, color=color, label=name)
         axes.set_xlabel(self.xlabel or "x")
@@ -175,7 +185,7 @@ class ProgressBoard(HyperParameters):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a file takes along: the numbers. It has no picture yet, and shows its own."""
         here = {name: value for name, value in self.__dict__.items() if name not in ("_surfaces", "_artists")}
-        return {**here, "fig": None, "axes": None}
+        return {**here, "_fig": None, "axes": None}
 
     def _drawn(self, label: str) -> bool:
         return not label.endswith(BATCH_MEAN)
@@ -186,11 +196,12 @@ class ProgressBoard(HyperParameters):
         return self._surfaces
 
     def _own_axes(self) -> Any:
-        if self.fig is None:
-            from matplotlib.figure import Figure  # no pyplot: nothing is shown twice, nothing needs a display
+        if self._fig is None:
+            self._fig = new_figure(self.figsize)
+        return self._fig.gca()
 
-            self.fig = Figure(figsize=self.figsize)
-        return self.fig.gca()
+
+OUR_DRAW = ProgressBoard.draw  # to see whether somebody else's stands there
 
 
 def _numbers(values: Sequence[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.d2l.surfaces import Surface, surfaces
+from convscope.d2l.surfaces import Surface, new_figure, surfaces
 
 FORMATS = ("-", "m--", "g-.", "r:")
 
@@ -159,11 +159,9 @@ class Animator:
         ncols: int = 1,
         figsize: tuple[float, float] = (3.5, 2.5),
     ) -> None:
-        from matplotlib.figure import Figure
-
-        self.fig = Figure(figsize=figsize)
-        axes = self.fig.subplots(nrows, ncols, squeeze=False)
-        self.axes = [axes[0, 0]] if nrows * ncols == 1 else axes
+        self.fig = new_figure(figsize)
+        axes = self.fig.subplots(nrows, ncols)
+        self.axes = [axes] if nrows * ncols == 1 else axes
         self.xlabel, self.ylabel, self.legend = xlabel, ylabel, list(legend or [])
         self.xlim, self.ylim, self.xscale, self.yscale = xlim, ylim, xscale, yscale
         self.fmts = fmts
@@ -190,25 +188,35 @@ class Animator:
         for surface in self._surfaces:
             surface.show(self)
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Leave the final picture."""
         for surface in self._surfaces:
             surface.close(self)
 
-    def lines(self) -> Mapping[str, Sequence[tuple[float, float]]]:
+    def _lines(self) -> Mapping[str, Sequence[tuple[float, float]]]:
         """Names and points."""
         points = [list(zip(x, y, strict=True)) for x, y in zip(self.X or [], self.Y or [], strict=True)]
         names = [*self.legend, *(f"line {i + 1}" for i in range(len(self.legend), len(points)))]
         return dict(zip(names, points, strict=False))
 
-    def picture(self) -> Any:
+    def config_axes(self) -> None:
+        """Label and scale the first pair of axes, on which the lines are."""
+        axes = self._axes
+        drawn = self.legend[: len(axes.lines)]
+        set_axes(axes, self.xlabel, self.ylabel, self.xlim, self.ylim, self.xscale, self.yscale, drawn)
+
+    @property
+    def _axes(self) -> Any:
+        first = self.axes[0]
+        return first[0] if hasattr(first, "__len__") else first
+
+    def _picture(self) -> Any:
         """The lines as they are now."""
-        axes = self.axes[0] if len(self.axes) == 1 else self.axes[0][0]
+        axes = self._axes
         axes.cla()
         for x, y, look in zip(self.X or [], self.Y or [], self.fmts, strict=False):
             axes.plot(x, y, look)
-        drawn = self.legend[: len(axes.lines)]
-        set_axes(axes, self.xlabel, self.ylabel, self.xlim, self.ylim, self.xscale, self.yscale, drawn)
+        self.config_axes()
         return self.fig
 
 

@@ -53,8 +53,8 @@ def learn(trainer: Trainer, epochs: int, place: Place | None = None) -> None:
         with nullcontext(Loop(Unkept(), parts)) if place is None else kept(trainer, place, parts) as loop:
             if loop.epoch < parts.epochs:
                 _run(loop)
-    before = trainer.history.rows if trainer.history is not None else ()
-    trainer.history = History((*before, *loop.rows))
+    before = trainer._history.rows if trainer._history is not None else ()
+    trainer._history = History((*before, *loop.rows))
 
 
 def _run(loop: Loop) -> None:
@@ -159,7 +159,7 @@ def _config(trainer: Trainer, epochs: int) -> TrainConfig:
     groups = getattr(trainer.optim, "param_groups", None) or [{}]
     rate = groups[0].get("lr", getattr(trainer.model, "lr", None))
     rate = float(rate) if isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0 else 1.0
-    precision = cast(Literal["auto", "reduced", "float32", "bfloat16", "float16"], trainer.precision)
+    precision = cast(Literal["auto", "reduced", "float32", "bfloat16", "float16"], trainer._asked.precision)
     return TrainConfig(
         epochs=epochs,
         batch_size=max(1, int(getattr(trainer.train_dataloader, "batch_size", None) or 1)),

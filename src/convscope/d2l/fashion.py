@@ -53,6 +53,13 @@ class Pixels(data.Preprocess):
         return _resized(rows, size).round_().div_(255)
 
 
+def _pillow(image: Tensor) -> Any:
+    """``(H, W)`` uint8 as torchvision gives it to a transform."""
+    from PIL import Image
+
+    return Image.fromarray(image.numpy())
+
+
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
@@ -60,24 +67,51 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 class Split(torch_data.Dataset[tuple[Tensor, int]]):
     """One split, image by image: ``split[0]`` is ``(X, y)`` with ``X`` ``(1, H, W)`` float32 and ``y`` a number.
 
-    ``data`` ``(N, 28, 28)`` uint8, ``targets`` ``(N,)`` int64 and ``classes`` are there as torchvision has them.
+    ``data`` ``(N, 28, 28)`` uint8, ``targets`` ``(N,)`` int64, ``classes``, ``transform`` and ``target_transform`` are
+    there as torchvision has them, and what a program puts in their place counts.
 
     Args:
         images: The bytes.
-        pixels: What is made of them.
+        pixels: What is made of them, unless ``transform`` makes something else of a Pillow image.
     """
 
     def __init__(self, images: data.ImageSet, pixels: Pixels) -> None:
-        self.images, self.pixels = images, pixels
+        self.pixels = pixels
         self.data, self.targets = images.images[:, 0], images.labels
+        self.transform: Any = None
+        self.target_transform: Any = None
         self.classes = list(images.classes)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        self._published, self._bytes = images, self.data
+
+    @property
+    def images(self) -> data.ImageSet:
+        """``data`` and ``targets`` as they are now.
+
+        Raises:
+            ValueError: They do not belong together.
+        """
+        if self.published:
+            return self._published
+        return data.ImageSet(torch.as_tensor(self.data)[:, None], torch.as_tensor(self.targets), tuple(self.classes))
+
+    @property
+    def published(self) -> bool:
+        """Whether images and labels are those of the files."""
+        return self.data is self._bytes and self.targets is self._published.labels
+
+    @property
+    def transformed(self) -> bool:
+        """Whether the program makes something of its own of each image or label."""
+        return self.transform is not None or self.target_transform is not None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.data)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.pixels(self.images.images[index][None])[0], int(self.targets[index])
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, label = torch.as_tensor(self.data[index]), int(self.targets[index])
+        X = self.pixels(image[None, None])[0] if self.transform is None else self.transform(_pillow(image))
+        return X, label if self.target_transform is None else self.target_transform(label)
 
     def __repr__(self) -> str:
         return f"Split({self.images!r} as {'x'.join(map(str, self.pixels.image_size))})"
@@ -169,10 +203,11 @@ class FashionMNIST(DataModule):
     def get_dataloader(self, train: bool) -> Any:
         """Batches ``[X, y]``: ``X`` ``(N, 1, H, W)`` float32 in 0..1, ``y`` ``(N,)`` int64; shuffled for training.
 
-        A split that a program has put in the place of ours is read by PyTorch's own ``DataLoader``.
+        A split that a program has put in the place of ours, or given a ``transform``, is read by PyTorch's own
+        ``DataLoader``.
         """
         split = self.train if train else self.val
-        if isinstance(split, Split):
+        if isinstance(split, Split) and not split.transformed:
             return ImageBatches(split, self.batch_size, shuffle=train)
         return torch_data.DataLoader(split, self.batch_size, shuffle=train)
 

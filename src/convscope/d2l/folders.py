@@ -64,10 +64,11 @@ def place(trainer: Trainer, data: Any, asked: Path | None) -> Place | None:
         ValueError: ``out`` is given and cannot be.
     """
     obstacle = _obstacle(trainer, data)
-    if trainer.out is not None:
+    out = trainer._asked.out
+    if out is not None:
         if obstacle:
-            raise ValueError(f"out={str(trainer.out)!r} {obstacle}; leave out= away")
-        return Place(Path(trainer.out), data, trainer.resume)
+            raise ValueError(f"out={str(out)!r} {obstacle}; leave out= away")
+        return Place(Path(out), data, trainer._asked.resume)
     if asked is None:
         return None
     if obstacle:
@@ -82,15 +83,17 @@ def _obstacle(trainer: Trainer, data: Any) -> str:
         return f"keeps a run of our own loop, and fit_epoch of {type(trainer).__name__} is another"
     if not isinstance(data, FashionMNIST) or side_of(data) is None:
         return (
-            "keeps a run of FashionMNIST with square images, whose folder says how to load them again; got "
-            f"{type(data).__name__}"
+            "keeps a run of FashionMNIST as it is published, in square images, whose folder says how to load them "
+            f"again; got {type(data).__name__}{' with something else' * isinstance(data, FashionMNIST)}"
         )
     return ""
 
 
 def side_of(data: FashionMNIST) -> int | None:
-    """Pixels along a side of the square images; None where they are not square, or not ours."""
+    """Pixels along a side of the square images; None where they are not square, or not as they were published."""
     if not (isinstance(data.train, Split) and isinstance(data.val, Split)):
+        return None
+    if any(split.transformed or not split.published for split in (data.train, data.val)):
         return None
     height, width = data.train.pixels.image_size
     return int(height) if height == width else None
@@ -108,12 +111,12 @@ def kept(trainer: Trainer, place: Place, parts: Parts) -> Iterator[Loop]:
     if begun is None:
         with claim(place.path, overwrite=False):
             Run.create(place.path, about, environment(parts.plan, command=None))
-            trainer.run = Run.open(place.path)
-            yield Loop(trainer.run, parts)
+            trainer._run = Run.open(place.path)
+            yield Loop(trainer._run, parts)
         return
     with locked(place.path):
         _check_same(begun, about)
-        trainer.run = begun
+        trainer._run = begun
         yield _restored(begun, parts)
 
 

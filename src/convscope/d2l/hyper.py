@@ -48,7 +48,7 @@ class HyperParameters:
         called through a wrapper it would store the wrapper's variables.
 
         Args:
-            ignore: Names to leave out.
+            ignore: Names to leave out, or one.
 
         Example:
             >>> class Net(HyperParameters):
@@ -66,7 +66,7 @@ class HyperParameters:
         caller = frame.f_back if frame is not None else None
         if caller is None:
             raise RuntimeError("save_hyperparameters must be called by a function of this Python program")
-        left_out = {"self", *ignore}
+        left_out = {"self", *([ignore] if isinstance(ignore, str) else ignore)}
         self.hparams = {
             name: value
             for name, value in dict(caller.f_locals).items()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.d2l.board import Point, ProgressBoard, Sample
+from convscope.d2l.board import OUR_DRAW, Point, Sample
 
 if TYPE_CHECKING:
     from convscope.d2l.trainer import Trainer
@@ -58,8 +58,8 @@ def _loose(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _points(board: Any) -> dict[str, Any]:
-    """Of the book's board: finished points and numbers that wait; nothing of a board of the program's own."""
-    if not isinstance(board, ProgressBoard) or not hasattr(board, "data"):
+    """Of the book's board: finished points and numbers that wait; nothing where the program draws by itself."""
+    if getattr(board.draw, "__func__", None) is not OUR_DRAW or not hasattr(board, "raw_points"):
         return {}
     return {
         "data": {name: [tuple(map(_storable, point)) for point in line] for name, line in board.data.items()},
@@ -90,4 +90,4 @@ def _draw_again(board: Any, points: dict[str, Any]) -> None:
         board.raw_points = OrderedDict(
             (name, [Sample(*map(_given, sample)) for sample in samples]) for name, samples in waiting
         )
-        board.show()
+        board._show()

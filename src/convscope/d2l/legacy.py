@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from convscope.d2l.book import current
 from convscope.d2l.fashion import LABELS, FashionMNIST
 from convscope.d2l.module import Classifier
+from convscope.d2l.timing import Timer
 from convscope.d2l.trainer import Trainer
 
 
@@ -104,9 +105,11 @@ class _Chapter6(Classifier):
         super().__init__()
         self.net, self.lr, self.animator = net, lr, animator
         self.learned, self.judged = _Tally(batches[0]), _Tally(batches[1])
+        self.images = 0
 
     def training_step(self, batch: Any) -> Tensor:
         X, y = batch
+        self.images += len(y)
         y_hat, tally = self(X), self.learned
         loss = self.loss(y_hat, y)
         tally.add(loss, y_hat, y)
@@ -155,11 +158,15 @@ def train_ch6(net: nn.Module, train_iter: Any, test_iter: Any, num_epochs: int, 
     model = _Chapter6(net, lr, (len(train_iter), len(test_iter)), animator).to(device)
     trainer = Trainer(num_epochs)
     trainer.gpus = [] if device.type == "cpu" else [device]
+    timer = Timer()
     trainer.fit(model, _Given(train_iter, test_iter))
-    if hasattr(animator, "settle"):
-        animator.settle()
+    elapsed = timer.stop()
+    if hasattr(animator, "_settle"):
+        animator._settle()
     loss, right = model.learned.means()
-    seconds = sum(row.values["train_seconds"] for row in trainer.history.of("epoch"))
-    speed = model.learned.images * trainer.max_epochs / seconds
+    epochs = [row.values for row in trainer._history.of("epoch")] if trainer._history is not None else []
+    seconds = sum(epoch["train_seconds"] for epoch in epochs)
+    learned = sum(epoch["images_per_second"] * epoch["train_seconds"] for epoch in epochs)
+    speed = learned / seconds if epochs else model.images / elapsed  # diverged at once, or another fit_epoch
     sys.stdout.write(f"loss {loss:.3f}, train acc {right:.3f}, test acc {model.judged.means()[1]:.3f}\n")
     sys.stdout.write(f"{speed:.1f} examples/sec on {device}\n")

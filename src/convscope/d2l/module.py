@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convscope.d2l.board import BATCH_MEAN, ProgressBoard
+from convscope.d2l.board import BATCH_MEAN, OUR_DRAW
 from convscope.d2l.book import current
 from convscope.d2l.hyper import HyperParameters
 
@@ -88,9 +88,9 @@ class Module(nn.Module, HyperParameters):
         every = int(batches / (self.plot_train_per_epoch if train else self.plot_valid_per_epoch))
         label = f"{'train' if train else 'val'}_{key}"
         value = value.detach() if isinstance(value, Tensor) else value
-        getattr(trainer, "measured", {})[key] = value  # a trainer of the program's own has none
-        images = self.__dict__.pop("_counted", None) or getattr(trainer, "batch_images", 1)
-        if train or key != "acc" or type(self.board).draw is not ProgressBoard.draw:
+        getattr(trainer, "_measured", {})[key] = value  # a trainer of the program's own has none
+        images = self.__dict__.pop("_counted", None) or getattr(trainer, "_batch_images", 1)
+        if train or key != "acc" or getattr(self.board.draw, "__func__", None) is not OUR_DRAW:
             self.board.draw(x, value, label, every_n=every)
             return
         self.board.draw(x, value, label, every_n=every, weight=images)

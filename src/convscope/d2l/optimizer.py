@@ -31,8 +31,7 @@ class BookOptimizer:
         return groups
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self._trainer.optim.zero_grad()
+        """Nothing: ``BookObjective`` forgets the gradients between ``training_step`` and the backward pass."""
 
     def step(self) -> None:
         """Clip where asked for, then move the weights; one more batch is done."""

@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,10 +38,10 @@ class Curves(Protocol):
     xscale: str
     yscale: str
 
-    def lines(self) -> Mapping[str, Points]:
+    def _lines(self) -> Mapping[str, Points]:
         """Names and points of what is to be seen."""
 
-    def picture(self) -> Any:
+    def _picture(self) -> Any:
         """The same as a ``matplotlib.figure.Figure``."""
 
 
@@ -52,6 +53,26 @@ class Surface(Protocol):
 
     def close(self, curves: Curves) -> None:
         """No more points come for now: leave the final picture."""
+
+
+def new_figure(figsize: tuple[float, float], **options: Any) -> Any:
+    """A matplotlib figure to draw curves on.
+
+    Outside a notebook it is pyplot's current one from here on, as the book's is; in a notebook, where pyplot's figures
+    are shown by themselves, it is not, so that nothing is shown twice.
+
+    Args:
+        figsize: Inches.
+        options: Of ``matplotlib.figure.Figure``.
+    """
+    if _notebook_shell() is None:
+        from matplotlib import pyplot
+
+        with suppress(ImportError, RuntimeError):  # a backend that needs a display, and there is none
+            return pyplot.figure(figsize=figsize, **options)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=figsize, **options)
 
 
 def surfaces() -> list[Surface]:
@@ -93,7 +114,7 @@ class Notebook:
     def _send(self, curves: Curves) -> None:
         from IPython.display import display
 
-        picture = {"image/svg+xml": _as_file(curves.picture(), "svg").decode(), "text/plain": _summary(curves)}
+        picture = {"image/svg+xml": _as_file(curves._picture(), "svg").decode(), "text/plain": _summary(curves)}
         if self._handle is None:
             self._handle = display(picture, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -122,7 +143,7 @@ class Terminal:
             self._live = Live(console=Console(stderr=True), auto_refresh=False)
             self._live.start()
             atexit.register(self._stop)  # a terminal whose cursor is hidden is a nuisance
-        lines = {name: points for name, points in curves.lines().items() if points}
+        lines = {name: points for name, points in curves._lines().items() if points}
         xs, ys = ([point[axis] for points in lines.values() for point in points] for axis in (0, 1))
         x = fitted(xs, curves.xlim, log=curves.xscale == "log")
         y = fitted(ys, curves.ylim, log=curves.yscale == "log")
@@ -163,7 +184,7 @@ class PictureFile:
             return
         curves, self._due = self._due, None
         atexit.unregister(self._write)
-        content = _as_file(curves.picture(), "png")
+        content = _as_file(curves._picture(), "png")
         try:
             self._path.write_bytes(content)
         except OSError as error:
@@ -182,7 +203,7 @@ def _as_file(figure: Any, form: str) -> bytes:
 
 def _summary(curves: Curves) -> str:
     """One line, for whoever cannot see pictures."""
-    return ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves.lines().items() if points)
+    return ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves._lines().items() if points)
 
 
 def _free_name() -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -12,6 +13,14 @@ from convscope.d2l import runs
 from convscope.d2l.book import current
 from convscope.d2l.hyper import HyperParameters
 from convscope.d2l.limits import limits
+
+
+class Asked(NamedTuple):
+    """What only this trainer has, as it was given to its ``__init__``; an attribute of that name is the program's."""
+
+    precision: str = "float32"
+    out: str | Path | None = None
+    resume: bool = False
 
 
 class Trainer(HyperParameters):
@@ -25,10 +34,13 @@ class Trainer(HyperParameters):
     a loss that is NaN or infinite ends the training with a warning and the weights of the last good epoch, where the
     book goes on with NaN.
 
+    After ``fit``, ``history`` has every epoch of it (losses, accuracies, seconds, images per second), and ``run`` the
+    run folder where one was asked for.
+
     Args:
         max_epochs: Passes over the training batches.
-        num_gpus: Accelerators to use: 0 is the CPU, anything else the first accelerator, or the CPU where there is
-            none. More than one is never used.
+        num_gpus: Accelerators to use: 0 or less is the CPU, anything else the first accelerator, or the CPU where there
+            is none. More than one is never used.
         gradient_clip_val: Largest norm of the whole gradient; 0 lets every gradient through.
         precision: Of the arithmetic: ``"float32"`` is the book's, ``"auto"`` the fastest that agrees with it on a
             batch, by trying; ``"reduced"``, without trying, bfloat16 or float16 where the device computes it natively;
@@ -50,14 +62,11 @@ class Trainer(HyperParameters):
     # Programs bring an __init__ of their own that knows none of these.
     gpus: list[torch.device] = []  # noqa: RUF012 - replaced and never changed
     gradient_clip_val: float = 0
-    precision: str = "float32"
-    out: str | Path | None = None
-    resume: bool = False
-    batch_images: int = 1
-    run: Any = None
-    """The run folder of the last fit, where one was asked for."""
-    history: Any = None
-    """Every epoch of the last fit: losses, accuracies, seconds, images per second."""
+    # What is ours and not the book's has an underscore: programs keep things of their own in a trainer.
+    _batch_images: int = 1
+    _asked: Asked = Asked()
+    _run: Any = None
+    _history: Any = None
 
     max_epochs: int
     model: Any
@@ -80,16 +89,23 @@ class Trainer(HyperParameters):
         out: str | Path | None = None,
         resume: bool = False,
     ) -> None:
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["precision", "out", "resume"])
         _check(max_epochs, num_gpus, gradient_clip_val, precision)
         if resume and out is None:
             raise ValueError("resume=True goes on with a run folder: name it, as in Trainer(..., out='runs/lenet')")
+        self._asked = Asked(precision, out, resume)
         self.gpus = [current("gpu")(i) for i in range(min(num_gpus, current("num_gpus")()))]
 
+    def __getattr__(self, name: str) -> Any:
+        """``history`` and ``run`` of the last fit, unless the program keeps something of its own under these names."""
+        if name in ("history", "run"):
+            return getattr(self, f"_{name}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
-    def measured(self) -> dict[str, Any]:
+    def _measured(self) -> dict[str, Any]:
         """What the step at hand has plotted, by key; the loop takes its numbers from here."""
-        found: dict[str, Any] = self.__dict__.setdefault("_measured", {})
+        found: dict[str, Any] = self.__dict__.setdefault("_plotted", {})
         return found
 
     def prepare_data(self, data: Any) -> None:
@@ -122,7 +138,7 @@ class Trainer(HyperParameters):
         Warns:
             UserWarning: The loss was NaN or infinite and training stopped.
         """
-        self.max_epochs, self.history, self.run = limits().epochs(self.max_epochs), None, None
+        self.max_epochs, self._history, self._run = limits().epochs(self.max_epochs), None, None
         self.prepare_data(data)
         self.prepare_model(model)
         self.optim = model.configure_optimizers()
@@ -136,7 +152,7 @@ class Trainer(HyperParameters):
                     self.epoch = epoch
                     self.fit_epoch()
         finally:
-            settle = getattr(model.board, "settle", None)
+            settle = getattr(model.board, "_settle", None)
             if settle is not None:
                 settle()
 
@@ -167,7 +183,7 @@ class Trainer(HyperParameters):
     def _place(self, data: Any) -> Any:
         """Where this fit is kept: in ``out``, or where whoever started the program wants it; None for nowhere."""
         asked = runs.next_folder(type(self.model).__name__)
-        if self.out is None and asked is None:
+        if self._asked.out is None and asked is None:
             return None
         from convscope.d2l.folders import place
 
@@ -189,10 +205,12 @@ OUR_EPOCH, OUR_BATCH = Trainer.fit_epoch, Trainer.prepare_batch  # to see whethe
 
 def _check(max_epochs: Any, num_gpus: Any, gradient_clip_val: Any, precision: str) -> None:
     for name, value in (("max_epochs", max_epochs), ("num_gpus", num_gpus)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a whole number, got {value!r}")
-        if value < 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+        try:
+            index(value)
+        except TypeError:
+            raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if max_epochs < 0:
+        raise ValueError(f"max_epochs must be at least 0, got {max_epochs}")
     if not gradient_clip_val >= 0:
         raise ValueError(f"gradient_clip_val must be at least 0, got {gradient_clip_val}")
     known = ("float32", "auto", "reduced", "bfloat16", "float16")

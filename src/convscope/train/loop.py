@@ -29,6 +29,7 @@ from convscope.train.plan import peak_memory
 from convscope.train.restore import restore_average, restore_best, restore_rows, restore_state
 from convscope.train.run import Run
 from convscope.train.schedule import factor
+from convscope.train.shaped import load_shaped, shaped
 from convscope.train.step import Stepper
 from convscope.train.watch import AGREE_EVERY, Agreement, BadLoss, LossWatch, Stopwatch
 
@@ -79,7 +80,7 @@ class Loop:
             epoch_seconds=self._epoch_time.seconds,
             data_seconds=self._stepper.waiting.seconds,
             rows=len(self.rows),
-            model=parts.model.state_dict(),
+            model=shaped(parts.model.state_dict()),
             optimizer=parts.optimizer.state_dict(),
             average=parts.average.state() if parts.average is not None else {},
             scaler=self._stepper.scaler.state_dict() if self._stepper.scaler is not None else {},
@@ -294,11 +295,10 @@ class Loop:
         """Of an epoch that is complete, or of the steps so far."""
         if self.parts.world.main:
             with self.parts.judged() as model:
-                self.folder.save_weights(model.state_dict())
+                weights = shaped(model.state_dict())
+                self.folder.save_weights(weights)
                 if not self.batch:
-                    self.folder.save_epoch_weights(
-                        self.epoch, model.state_dict(), keep=self.parts.config.saving.epochs_kept
-                    )
+                    self.folder.save_epoch_weights(self.epoch, weights, keep=self.parts.config.saving.epochs_kept)
 
     def _save_checkpoint(self) -> None:
         state = self.checkpoint()  # every process has a part in it
@@ -326,7 +326,7 @@ class Loop:
     def _refuse_bad(self) -> None:
         """Before anything is saved within an epoch: a loss may have been good and the step after it not."""
         self._stepper.watch.look()
-        if not all(bool(torch.isfinite(p).all()) for p in self.parts.model.parameters()):
+        if not all(bool(torch.isfinite(p).all()) for p in self.parts.model.parameters() if not is_lazy(p)):
             raise BadLoss(self.step, self._lr(self._position - 1), math.nan)
 
     def _interrupt(self) -> None:
@@ -349,7 +349,7 @@ class Loop:
         if not self._store.empty:
             good = self._store.newest(lambda warning: parts.emit(Noted(warning)))
             complete = good.epoch
-            parts.model.load_state_dict(good.model)
+            load_shaped(parts.model, good.model)
             restore_average(good, parts)
             if parts.average is not None:
                 parts.average.write()

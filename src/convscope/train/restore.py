@@ -17,6 +17,7 @@ from convscope.train.generators import restore_rng
 from convscope.train.objective import Stateful
 from convscope.train.optim import take_over
 from convscope.train.parts import Parts
+from convscope.train.shaped import load_shaped
 
 
 def restore_state(saved: Checkpoint, parts: Parts, scaler: torch.amp.GradScaler | None) -> None:
@@ -31,7 +32,7 @@ def restore_state(saved: Checkpoint, parts: Parts, scaler: torch.amp.GradScaler 
         ValueError: The checkpoint is of another network; ``RuntimeError``, ``KeyError`` and ``TypeError`` where PyTorch
             says so.
     """
-    parts.model.load_state_dict(saved.model)
+    load_shaped(parts.model, saved.model)
     if isinstance(parts.objective, Stateful):
         parts.objective.load_state_dict(saved.objective)
     _restore_optimizer(saved, parts)

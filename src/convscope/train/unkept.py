@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class MemoryStore(CheckpointStore):
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a copy of the weights; the rest of the state belongs to the optimiser and is left to it."""
-        weights = {name: value.detach().clone() for name, value in checkpoint.model.items()}
+        weights = {name: _copied(value) for name, value in checkpoint.model.items()}
         self._newest = replace(checkpoint, model=weights, optimizer={})
 
     def newest(self, warn: Callable[[str], None]) -> Checkpoint:
@@ -82,3 +84,8 @@ class Unkept(Run):
 
     def load_weights(self, model: nn.Module, *, epoch: int | None = None) -> None:
         """They are in the network."""
+
+
+def _copied(value: Any) -> Any:
+    """A tensor, or what a module keeps beside its tensors with ``get_extra_state``."""
+    return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
