@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from statistics import median_low
 from typing import TypeVar
@@ -106,10 +107,8 @@ def _write_split(
         return decode(path, image_size=(height, width), channels=channels)
 
     with stem.with_suffix(".images").open("wb") as images:
-        for start in range(0, len(files), chunk):
-            done = [*workers.map(read, files[start : start + chunk], chunk)]
-            if not done:
-                continue
+        decoded = workers.map(read, files, chunk)
+        while done := [*islice(decoded, chunk)]:
             batch = torch.stack([pixels for _, pixels in done])  # N,C,H,W
             if histogram:
                 histogram.add(batch)
@@ -138,7 +137,7 @@ class _Workers:
     def map(
         self, look: Callable[[Path], T], files: Sequence[PictureFile], chunk: int
     ) -> Iterator[tuple[PictureFile, T]]:
-        """Yield each readable file, in order, with what ``look`` returned."""
+        """Yield each readable file, in order, with what ``look`` returned; the next chunk is looked at meanwhile."""
 
         def attempt(file: PictureFile) -> T | DataError:
             try:
@@ -146,9 +145,10 @@ class _Workers:
             except DataError as error:
                 return error
 
-        for start in range(0, len(files), chunk):
-            part = files[start : start + chunk]
-            for file, result in zip(part, self.pool.map(attempt, part), strict=True):
+        parts = (files[start : start + chunk] for start in range(0, len(files), chunk))
+        begun = ((part, self.pool.map(attempt, part)) for part in parts)
+        for (part, results), _ in pairwise(chain(begun, [((), iter(()))])):
+            for file, result in zip(part, results, strict=True):
                 if isinstance(result, DataError):
                     self._skip(file, result)
                 else:
