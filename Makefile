@@ -37,7 +37,7 @@ demo: $(CORE)
 	@$(BIN)/convscope train --model lenet --data digits --out runs/demo --force
 
 test: $(DEV)
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(DEV)
 	@$(BIN)/ruff format --check .

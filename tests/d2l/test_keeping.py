@@ -223,8 +223,8 @@ def test_where_somebody_else_asked_for_folders_what_cannot_be_kept_is_trained_al
         assert len(model.board.data["val_loss"]) == 1
     assert sorted(path.name for path in Path("kept").iterdir()) == ["1-Net", "3-Net"]
     assert capsys.readouterr().err.startswith(
-        "convscope: kept/2-Net keeps a run of FashionMNIST as it is published, in square images, whose folder says how to "
-        "load them again; got Toy: this training is not kept, and begins anew when the program is run again\n"
+        "convscope: kept/2-Net keeps a run of FashionMNIST as it is published, in square images, whose folder says how "
+        "to load them again; got Toy: this training is not kept, and begins anew when the program is run again\n"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from convscope import data
+from convscope.cli import train_words
 from convscope.measure import evaluate
 from convscope.train import (
     ExecutionConfig,
@@ -110,15 +111,23 @@ def test_a_worker_that_dies_is_started_again_and_the_run_ends_as_if_it_had_not(t
     equal(tmp_path / "whole", tmp_path / "dies")
 
 
-def test_a_killed_command_line_is_started_again_and_ends_as_if_it_had_not_been(tmp_path):
+def test_the_command_line_speaks_once_and_after_a_kill_ends_as_if_there_had_been_none(tmp_path):
     """Torchrun as it comes, with a name for the job that every other one has too; images are resized unasked."""
-    words = ["train", "--model", "lenet", "--data", "digits", "--epochs", "2", "--threads", "1", "--log-interval", "5"]
-    typed = Path(__file__).with_name("typed.py")
-    torchrun(typed, "never", *words, "--out", str(tmp_path / "whole"))
-    torchrun(
-        typed, "15", *words, "--out", str(tmp_path / "dies"), restarts=2, rendezvous=["--master-port", free_port()]
-    )
-    equal(tmp_path / "whole", tmp_path / "dies")
+    words = ["train", "--model", "lenet", "--data", "digits", "--epochs", "1", "--threads", "1", "--log-interval", "5"]
+    typed, whole = Path(__file__).with_name("typed.py"), tmp_path / "whole"
+    answer = torchrun(typed, "never", *words, "--out", str(whole))
+    assert answer.stdout.count("test accuracy") == 1
+    assert answer.stderr.count("epoch 1/1") == 1
+    assert "2 processes" in answer.stderr
+    assert (whole / "report.html").exists()
+    torchrun(typed, "7", *words, "--out", str(tmp_path / "dies"), restarts=2, rendezvous=["--master-port", free_port()])
+    equal(whole, tmp_path / "dies")
+
+
+def test_a_run_of_several_processes_needs_a_name(monkeypatch):
+    monkeypatch.setattr(train_words, "started_by_torchrun", lambda: True)
+    with pytest.raises(ValueError, match="name it with --out"):
+        train_words.read(["--epochs", "1"])
 
 
 def equal(whole: Path, again: Path) -> None:
@@ -128,26 +137,6 @@ def equal(whole: Path, again: Path) -> None:
     assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
     losses = [[row.values.get("train_loss") for row in run.history.rows] for run in runs]
     assert losses[0] == losses[1]
-
-
-def test_the_command_line_runs_under_torchrun_and_one_process_speaks(tmp_path):
-    out = tmp_path / "run"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "convscope"]
-    words = ["train", "--epochs", "1", "--batch-size", "32", "--threads", "1", "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(
-        [*launch, *words], capture_output=True, text=True, env=environment, timeout=240, check=False
-    )
-    assert answer.returncode == 0, answer.stderr[-4000:]
-    assert answer.stdout.count("test accuracy") == 1
-    assert answer.stderr.count("epoch 1/1") == 1
-    assert "2 processes" in answer.stderr
-    assert (out / "report.html").exists()
-    nameless = subprocess.run(
-        [*launch, "train", "--epochs", "1"], capture_output=True, text=True, env=environment, timeout=240, check=False
-    )
-    assert nameless.returncode != 0
-    assert "name it with --out" in nameless.stderr
 
 
 def test_accumulated_batches_are_one_batch(tmp_path):
