@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from convscope.train import RECIPES, Run
+from convscope.cli.train import _print_result
+from convscope.train import RECIPES, History, Row, Run
 
 SHORT = ("--epochs", "1", "--threads", "1")
 
@@ -109,3 +110,21 @@ def test_a_finished_run_trains_further_from_the_shell(convscope, run):
 def test_the_weights_of_epochs_are_kept(convscope, tmp_path):
     assert convscope("train", "--epochs", "3", "--keep", "2", "--threads", "1", "--out", tmp_path / "run").code == 0
     assert Run.open(tmp_path / "run").saved_epochs == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("final", "said"),
+    [
+        ({"test_accuracy": 0.5, "test_loss": 1.25}, "test accuracy 0.5000 in"),
+        ({"test_loss": 1.25}, "test loss 1.2500 in"),
+        ({}, "done in"),
+    ],
+)
+def test_what_there_is_of_a_result_is_printed(tmp_path, capsys, final, said):
+    run = Run(tmp_path, {})
+    run.rewrite_history(History((Row("end", 1, 1, final),)))
+    _print_result(run, tmp_path / "report.html", 1.0, as_json=False)
+    assert capsys.readouterr().out.startswith(said)
+    _print_result(run, tmp_path / "report.html", 1.0, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["accuracy"], printed["loss"]) == (final.get("test_accuracy"), final.get("test_loss"))

@@ -14,9 +14,11 @@ from torch import nn
 
 from convscope.data import Dataset, Loader, Preprocess
 from convscope.errors import RunError, TrainingInterrupted
+from convscope.measure import evaluate
 from convscope.train import (
     ExecutionConfig,
     History,
+    Logged,
     Noted,
     OptimizerConfig,
     Run,
@@ -420,3 +422,24 @@ def test_another_layer_with_the_same_shapes_is_named(tmp_path, dataset):
     ):
         Trainer.resume(tmp_path / "run", other, dataset)
     Trainer.resume(tmp_path / "run", build(), dataset)
+
+
+# ---- the result
+
+
+def test_a_run_that_ends_at_an_epoch_which_was_not_measured_is_measured_then(tmp_path, dataset):
+    """Epoch 4 of 10, measured every fifth; nothing is left to train, so its row stays as it is."""
+    sparse = but(SGD, epochs=10, evaluate_every=5)
+
+    def stop(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "epoch" and event.row.epoch == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted):
+        Trainer(sparse, listeners=[stop]).fit(build(), dataset, out=tmp_path / "run")
+    run, model, _ = went_on(tmp_path / "run", dataset, but(sparse, epochs=4))
+    assert [row.epoch for row in run.history.of("epoch")] == [1, 2, 3, 4]
+    assert "test_accuracy" not in run.history.of("epoch")[-1].values
+    judged = evaluate(model, dataset.test, run.preprocess)
+    (end,) = run.history.of("end")
+    assert (end.values["test_accuracy"], end.values["test_loss"]) == (judged.accuracy, pytest.approx(judged.loss))

@@ -157,9 +157,10 @@ def _find_lr(asked: Words, trainer: Trainer, model: nn.Module, dataset: data.Dat
 
 def _print_result(run: Run, page: Path, seconds: float, *, as_json: bool) -> None:
     final = run.history.of("end")[-1].values
+    accuracy, loss = final.get("test_accuracy"), final.get("test_loss")  # a task of one's own may have neither
     if as_json:
-        accuracy, loss = final["test_accuracy"], final["test_loss"]
         print_json({"accuracy": accuracy, "loss": loss, "seconds": seconds, "run": str(run.path), "report": str(page)})
         return
-    print(f"test accuracy {final['test_accuracy']:.4f} in {duration(seconds)}; the weights are in {run.path}")
+    found = [f"test {name} {value:.4f}" for name, value in (("accuracy", accuracy), ("loss", loss)) if value is not None]
+    print(f"{(found or ['done'])[0]} in {duration(seconds)}; the weights are in {run.path}")
     print(f"report: {page}")

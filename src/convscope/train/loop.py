@@ -244,12 +244,8 @@ class Loop:
             parts.average.write()
         parts.model.eval()
         kept = dataclasses.replace(parts, average=None)  # what counts is in the model itself from here on
-        measured_already = bool(self.rows) and self.rows[-1].kind == "epoch" and self.rows[-1].step == self.step
-        if parts.test is None:
-            measured = {}
-        elif parts.split == "test" and parts.plan.precision == "float32" and measured_already:
-            measured = {k: v for k, v in self.rows[-1].values.items() if k in ("test_loss", "test_accuracy")}
-        else:
+        measured = self._measured_already() if parts.plan.precision == "float32" else {}
+        if parts.test is not None and not measured:
             measured = kept.measure(parts.test, exactly=True).means("test_")
         memory = peak_memory()
         values = {**measured, "seconds": self._time.seconds, **({"peak_memory_bytes": memory} if memory else {})}
@@ -261,6 +257,17 @@ class Loop:
         parts.world.tell("written")
 
     # ---- small parts
+
+    def _measured_already(self) -> dict[str, float]:
+        """What the row of the last epoch says of the test images; nothing where it is of other weights or they were not
+        looked at.
+        """
+        last = self.rows[-1] if self.rows else None
+        if self.parts.split != "test" or last is None or last.kind != "epoch" or last.step != self.step:
+            return {}
+        measured = {name: value for name, value in last.values.items() if name.startswith("test_")}
+        measured.pop("test_seconds", None)
+        return measured
 
     @property
     def _position(self) -> int:
