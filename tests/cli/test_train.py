@@ -1,11 +1,15 @@
 """``convscope train`` beyond a plain run: other starts, other settings, other ends."""
 
+import itertools
 import json
+import os
 import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from convscope import models
 from convscope.cli.train import _print_result
 from convscope.train import RECIPES, History, Row, Run
 
@@ -128,3 +132,46 @@ def test_what_there_is_of_a_result_is_printed(tmp_path, capsys, final, said):
     _print_result(run, tmp_path / "report.html", 1.0, as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert (printed["accuracy"], printed["loss"]) == (final.get("test_accuracy"), final.get("test_loss"))
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches SIGKILL."""
+
+
+@pytest.mark.parametrize("start", [["--seed", "7"], ["--init", "weights.safetensors"]])
+@pytest.mark.parametrize("moment", [3, 4, 5, 6])
+def test_killed_before_its_first_step_a_run_ends_in_the_same_bits(convscope, tmp_path, monkeypatch, moment, start):
+    """Where the folder is a run it goes on, otherwise it is begun again: from the same weights."""
+    monkeypatch.setattr("convscope.cli.train.report.write", lambda run, *_: run.path / "report.html")
+    save_file(models.create("lenet", image_size=28).state_dict(), tmp_path / "weights.safetensors")
+    words = ["train", "--epochs", "0.1", "--batch-size", "256", "--deterministic", "--threads", "1", *start, "--out"]
+    assert convscope(*words, tmp_path / "whole").code == 0
+    calls, fsync = itertools.count(1), os.fsync
+
+    def kill(file: int) -> None:
+        if next(calls) == moment:
+            raise Killed
+        fsync(file)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(os, "fsync", kill)
+        convscope(*words, tmp_path / "cut")
+    begun = (tmp_path / "cut" / "config.json").exists()
+    torch.manual_seed(999)  # a new process has another generator
+    answer = convscope("train", "--resume", tmp_path / "cut") if begun else convscope(*words, tmp_path / "cut")
+    assert answer.code == 0, answer.err
+    whole, cut = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_only_a_run_is_replaced_and_a_damaged_one_too(convscope, run, tmp_path):
+    words = ("train", *SHORT, "--epochs", "0.1", "--out", run)
+    (run / "config.json").write_text('{"format": 1, "model": {}}')
+    assert "already holds a run; add --force to replace it" in convscope(*words).err
+    assert convscope(*words, "--force").code == 0
+    (run / "config.json").write_text('{"architectures": ["BertModel"]}')
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    for more in ([], ["--force"]):
+        answer = convscope(*words, *more)
+        assert (answer.code, "holds files that are no run, and they are not overwritten" in answer.err) == (1, True)
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}

@@ -50,6 +50,7 @@ class Loop:
         self.rows: list[Row] = []
         self.best: dict[str, float] = {}
         self._store = run.checkpoints
+        self._can_go_back = False
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._time, self._epoch_time = Stopwatch(), Stopwatch()
         self.total_steps = self._scheduled = parts.total_steps
@@ -60,6 +61,14 @@ class Loop:
         self._agreement = Agreement(parts.world)
 
     # ---- the position, saved and restored
+
+    def begin(self) -> None:
+        """Save the weights before the first step, once: to go back to, and to go on with after a kill.
+
+        A lazy network has none before its first batch.
+        """
+        if not self._can_go_back and not any(is_lazy(p) for p in self.parts.model.parameters()):
+            self._save_checkpoint()
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here; whole in the first process, where every one has a part in it."""
@@ -118,6 +127,7 @@ class Loop:
         self._time, self._epoch_time = Stopwatch(saved.seconds), Stopwatch(saved.epoch_seconds)
         self._stepper.waiting = Stopwatch(saved.data_seconds)
         self.best = restore_best(saved, self.folder.config, parts.emit)
+        self._can_go_back = True
 
     @property
     def complete(self) -> bool:
@@ -157,9 +167,7 @@ class Loop:
         self.parts.emit(Finished("patience" if self.epoch < self.parts.epochs else "done"))
 
     def _train(self, stop: StopRequest) -> None:
-        # A lazy network has no weights before its first batch, and nothing to go back to.
-        if self.step == 0 and not any(is_lazy(p) for p in self.parts.model.parameters()):
-            self._save_checkpoint()
+        self.begin()
         while not self.complete:
             self._train_epoch(stop)
             self._judge_epoch()
@@ -312,6 +320,7 @@ class Loop:
         if self.parts.world.main:
             self.folder.settle_history()
             self._store.save(state)
+        self._can_go_back = True
         self._saved_at = time.monotonic()
 
     def _is_best(self, values: Mapping[str, float]) -> bool:

@@ -78,15 +78,28 @@ class Run:
         Raises:
             RunError: The folder cannot be written.
         """
-        run = cls(path, {"format": FORMAT, **config})
-        write_bytes(path / "metrics.jsonl", b"")
-        write_json(path / "environment.json", environment)
-        write_json(path / "config.json", run.config)  # the last: it makes a folder a run, and a run knows its job
+        run = cls.draft(path, config)
+        run.write_beginning(environment)
+        run.write_config()  # the last: it makes a folder a run, and a run knows its job
         return run
+
+    @classmethod
+    def draft(cls, path: Path, config: Mapping[str, Any]) -> Run:
+        """A run of which nothing is written yet; its ``config`` is as JSON will give it back."""
+        return cls(path, json.loads(json.dumps({"format": FORMAT, **config})))
 
     def having(self, config: Mapping[str, Any]) -> Run:
         """The same folder with other words for ``config.json``, which are not written yet."""
-        return Run(self.path, {"format": FORMAT, **config})
+        return Run.draft(self.path, config)
+
+    def write_beginning(self, environment: Mapping[str, Any]) -> None:
+        """Write an empty history and where the run is executed; without ``config.json`` the folder is no run yet.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        write_bytes(self.path / "metrics.jsonl", b"")
+        write_json(self.path / "environment.json", environment)
 
     def write_config(self) -> None:
         """Put ``config`` into ``config.json``, whole or not at all.

@@ -15,7 +15,6 @@ from convscope.data import Dataset
 from convscope.errors import RunError
 from convscope.train.assembly import assemble, describe, model_name
 from convscope.train.bench import untouched_process
-from convscope.train.checkpoint import CheckpointStore
 from convscope.train.config import TrainConfig
 from convscope.train.differences import differences
 from convscope.train.distributed import ALONE, World, join
@@ -104,10 +103,14 @@ class Trainer:
             )
             folder = Path(world.tell(str(self._folder(out, model, dataset)) if world.main else ""))
             with claim(folder, overwrite=overwrite) if world.main else nullcontext():
+                loop = Loop(Run.draft(folder, config), parts)
                 if world.main:
-                    Run.create(folder, config, {**self._here(parts), "command": command})
-                world.tell("made")  # from here on the folder is there
-                return self._train(Loop(Run.open(folder), parts))
+                    loop.folder.write_beginning({**self._here(parts), "command": command})
+                loop.begin()  # before the folder is a run: whoever goes on finds the weights that it began with
+                if world.main:
+                    loop.folder.write_config()
+                world.tell("made")  # from here on the folder is a run
+                return self._train(loop)
 
     @classmethod
     def resume(
@@ -148,9 +151,7 @@ class Trainer:
                 if changed and not force:
                     listed = "".join(f"\n  {line}" for line in changed)
                     raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
-                store = CheckpointStore(run.path / "checkpoint")
-                begun = bool(history.rows) or not store.empty  # one killed before its first checkpoint begins anew
-                saved = store.newest(lambda warning: emit(Noted(warning))) if begun else None
+                saved = run.checkpoints.newest(lambda warning: emit(Noted(warning)))
                 before = precedent(run, trainer.config.execution)
             seed_generators(trainer.config.seed)
             if before.note:
@@ -159,8 +160,7 @@ class Trainer:
             parts = assemble(settings, model, dataset, objective=objective, world=world, emit=emit, resumed=before.plan)
             loop = Loop(run.having(now), parts)
             with world.together():
-                if saved is not None:
-                    loop.restore(replace(saved, config=saved.config or dict(run.config)), history)
+                loop.restore(replace(saved, config=saved.config or dict(run.config)), history)
                 if history.of("end") and loop.complete:
                     raise _complete(run)
             if world.main:
