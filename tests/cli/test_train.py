@@ -4,12 +4,14 @@ import itertools
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from convscope import models
+from convscope import data, models
 from convscope.cli.train import _print_result
 from convscope.train import RECIPES, History, Row, Run
 
@@ -153,9 +155,10 @@ def test_killed_before_its_first_step_a_run_ends_in_the_same_bits(convscope, tmp
             raise Killed
         fsync(file)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", kill)
-        convscope(*words, tmp_path / "cut")
+        with pytest.raises(Killed):
+            convscope(*words, tmp_path / "cut")
     begun = (tmp_path / "cut" / "config.json").exists()
     torch.manual_seed(999)  # a new process has another generator
     answer = convscope("train", "--resume", tmp_path / "cut") if begun else convscope(*words, tmp_path / "cut")
@@ -174,4 +177,38 @@ def test_only_a_run_is_replaced_and_a_damaged_one_too(convscope, run, tmp_path):
     for more in ([], ["--force"]):
         answer = convscope(*words, *more)
         assert (answer.code, "holds files that are no run, and they are not overwritten" in answer.err) == (1, True)
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def photographs(folder: Path) -> None:
+    """Of 24x24 pixels, noise that differs from class to class."""
+    generator = torch.Generator().manual_seed(1)
+    for split, label in itertools.product(("train", "test"), ("dark", "light")):
+        (folder / split / label).mkdir(parents=True)
+        for number in range(4):
+            noise = torch.randint(0, 90, (24, 24), generator=generator) + (120 if label == "light" else 0)
+            Image.fromarray(noise.to(torch.uint8).numpy()).save(folder / split / label / f"{number}.png")
+
+
+def test_photographs_are_read_anew_in_another_size(convscope, tmp_path, monkeypatch):
+    """Not enlarged from what was packed for the size before."""
+    monkeypatch.setattr("convscope.cli.train.report.write", lambda run, *_: run.path / "report.html")
+    photographs(tmp_path / "photos")
+    words = ("--model", "convscope_s", "--epochs", "1", "--batch-size", "4", "--threads", "1")
+    words = ("train", "--data", tmp_path / "photos", "--image-size", "12", *words, "--out", tmp_path / "run")
+    assert convscope(*words).code == 0
+    run = tmp_path / "run"
+    answer = convscope("train", "--resume", run, "--image-size", "20", "--epochs", "2", "--force")
+    assert answer.code == 0, answer.err
+    config = Run.open(run).config
+    expected = data.load(tmp_path / "photos", image_size=20)
+    assert config["data"]["image_size"] == config["input"]["image_size"] == [20, 20]
+    assert config["data"]["fingerprint"] == data.fingerprint(expected)
+
+
+def test_a_network_that_cannot_see_another_size_says_so(convscope, run):
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    answer = convscope("train", "--resume", run, "--image-size", "32", "--epochs", "2", "--force")
+    assert answer.code == 2
+    assert "lenet of this run was made for images of another size and cannot see 32x32; leave --image" in answer.err
     assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}

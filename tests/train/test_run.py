@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -112,6 +113,15 @@ def test_only_what_says_the_format_of_a_run_is_replaced(tmp_path, content, ours)
         check_free(tmp_path, overwrite=False)
     with nullcontext() if ours else pytest.raises(RunError, match=expected):
         check_free(tmp_path, overwrite=True)
+
+
+def test_what_to_type_to_go_on_works_in_a_shell_or_says_that_it_takes_python(tmp_path):
+    made = {"model": {"name": "lenet"}, "data": {"source": {"name_or_folder": "digits"}}}
+    path = tmp_path / "my run; $HOME"
+    words = shlex.split(Run(path, made).way_on)
+    assert words == ["convscope", "train", "--resume", str(path)]
+    for lacking in ({**made, "model": {"class": "mine:Net"}}, {**made, "data": {"source": {}}}, {}):
+        assert Run(path, lacking).way_on == f"Trainer.resume({str(path)!r}, model, dataset)"
 
 
 def test_settings_of_another_version_are_named(run):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,13 @@ class Run:
             raise RunError(f"{self.path / 'config.json'} is damaged: {type(error).__name__} {error}") from error
         if not whole:
             raise RunError(f"{self.path / 'config.json'} is damaged: its classes, sizes or names do not fit each other")
+
+    @property
+    def way_on(self) -> str:
+        """What to type to go on: a command, where the command line can make the network and load the images again."""
+        if "name" in self.config.get("model", {}) and self.config.get("data", {}).get("source"):
+            return f"convscope train --resume {shlex.quote(str(self.path))}"
+        return f"Trainer.resume({str(self.path)!r}, model, dataset)"
 
     @property
     def title(self) -> str:
@@ -320,7 +328,7 @@ class Run:
             return f"epochs with their own weights: {kept}"
         if any(row.kind == "end" for row in self.history.rows):
             return "train again"
-        return f"no epoch is complete; convscope train --resume {self.path} goes on"
+        return f"no epoch is complete; go on with: {self.way_on}"
 
     def _write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
         about = {"model": self.config["model"], "classes": self.classes, "input": self.config["input"]}
