@@ -1,12 +1,19 @@
 """``convscope train`` beyond a plain run: other starts, other settings, other ends."""
 
+import itertools
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
-from convscope.train import RECIPES, Run
+from convscope import data, models
+from convscope.cli.train import _print_result
+from convscope.train import RECIPES, History, Row, Run
 
 SHORT = ("--epochs", "1", "--threads", "1")
 
@@ -109,3 +116,99 @@ def test_a_finished_run_trains_further_from_the_shell(convscope, run):
 def test_the_weights_of_epochs_are_kept(convscope, tmp_path):
     assert convscope("train", "--epochs", "3", "--keep", "2", "--threads", "1", "--out", tmp_path / "run").code == 0
     assert Run.open(tmp_path / "run").saved_epochs == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("final", "said"),
+    [
+        ({"test_accuracy": 0.5, "test_loss": 1.25}, "test accuracy 0.5000 in"),
+        ({"test_loss": 1.25}, "test loss 1.2500 in"),
+        ({}, "done in"),
+    ],
+)
+def test_what_there_is_of_a_result_is_printed(tmp_path, capsys, final, said):
+    run = Run(tmp_path, {})
+    run.rewrite_history(History((Row("end", 1, 1, final),)))
+    _print_result(run, tmp_path / "report.html", 1.0, as_json=False)
+    assert capsys.readouterr().out.startswith(said)
+    _print_result(run, tmp_path / "report.html", 1.0, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["accuracy"], printed["loss"]) == (final.get("test_accuracy"), final.get("test_loss"))
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches SIGKILL."""
+
+
+@pytest.mark.parametrize("start", [["--seed", "7"], ["--init", "weights.safetensors"]])
+@pytest.mark.parametrize("moment", [3, 4, 5, 6])
+def test_killed_before_its_first_step_a_run_ends_in_the_same_bits(convscope, tmp_path, monkeypatch, moment, start):
+    """Where the folder is a run it goes on, otherwise it is begun again: from the same weights."""
+    monkeypatch.setattr("convscope.cli.train.report.write", lambda run, *_: run.path / "report.html")
+    save_file(models.create("lenet", image_size=28).state_dict(), tmp_path / "weights.safetensors")
+    words = ["train", "--epochs", "0.1", "--batch-size", "256", "--deterministic", "--threads", "1", *start, "--out"]
+    assert convscope(*words, tmp_path / "whole").code == 0
+    calls, fsync = itertools.count(1), os.fsync
+
+    def kill(file: int) -> None:
+        if next(calls) == moment:
+            raise Killed
+        fsync(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", kill)
+        with pytest.raises(Killed):
+            convscope(*words, tmp_path / "cut")
+    begun = (tmp_path / "cut" / "config.json").exists()
+    torch.manual_seed(999)  # a new process has another generator
+    answer = convscope("train", "--resume", tmp_path / "cut") if begun else convscope(*words, tmp_path / "cut")
+    assert answer.code == 0, answer.err
+    whole, cut = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_only_a_run_is_replaced_and_a_damaged_one_too(convscope, run, tmp_path):
+    words = ("train", *SHORT, "--epochs", "0.1", "--out", run)
+    (run / "config.json").write_text('{"format": 1, "model": {}}')
+    assert "already holds a run; add --force to replace it" in convscope(*words).err
+    assert convscope(*words, "--force").code == 0
+    (run / "config.json").write_text('{"architectures": ["BertModel"]}')
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    for more in ([], ["--force"]):
+        answer = convscope(*words, *more)
+        assert (answer.code, "holds files that are no run, and they are not overwritten" in answer.err) == (1, True)
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def photographs(folder: Path) -> None:
+    """Of 24x24 pixels, noise that differs from class to class."""
+    generator = torch.Generator().manual_seed(1)
+    for split, label in itertools.product(("train", "test"), ("dark", "light")):
+        (folder / split / label).mkdir(parents=True)
+        for number in range(4):
+            noise = torch.randint(0, 90, (24, 24), generator=generator) + (120 if label == "light" else 0)
+            Image.fromarray(noise.to(torch.uint8).numpy()).save(folder / split / label / f"{number}.png")
+
+
+def test_photographs_are_read_anew_in_another_size(convscope, tmp_path, monkeypatch):
+    """Not enlarged from what was packed for the size before."""
+    monkeypatch.setattr("convscope.cli.train.report.write", lambda run, *_: run.path / "report.html")
+    photographs(tmp_path / "photos")
+    words = ("--model", "convscope_s", "--epochs", "1", "--batch-size", "4", "--threads", "1")
+    words = ("train", "--data", tmp_path / "photos", "--image-size", "12", *words, "--out", tmp_path / "run")
+    assert convscope(*words).code == 0
+    run = tmp_path / "run"
+    answer = convscope("train", "--resume", run, "--image-size", "20", "--epochs", "2", "--force")
+    assert answer.code == 0, answer.err
+    config = Run.open(run).config
+    expected = data.load(tmp_path / "photos", image_size=20)
+    assert config["data"]["image_size"] == config["input"]["image_size"] == [20, 20]
+    assert config["data"]["fingerprint"] == data.fingerprint(expected)
+
+
+def test_a_network_that_cannot_see_another_size_says_so(convscope, run):
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    answer = convscope("train", "--resume", run, "--image-size", "32", "--epochs", "2", "--force")
+    assert answer.code == 2
+    assert "lenet of this run was made for images of another size and cannot see 32x32; leave --image" in answer.err
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}

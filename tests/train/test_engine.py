@@ -1,9 +1,11 @@
 """What the settings do to a training: each is seen in the weights, the rows or the files that it leaves."""
 
 import dataclasses
-import json
 import math
+import os
+import random
 import re
+import signal
 
 import pytest
 import torch
@@ -11,10 +13,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from convscope import data
 from convscope.data import Loader, Preprocess, epoch_order
 from convscope.data.augment import AugmentConfig
-from convscope.errors import RunError
+from convscope.errors import RunError, TrainingInterrupted
 from convscope.measure import evaluate
 from convscope.nn import FlipAverage
 from convscope.train import (
@@ -184,12 +185,22 @@ def test_batches_of_a_mapped_file_are_read_ahead_and_are_the_same(dataset):
 
 
 def test_augmented_runs_learn_and_resume_the_same(tmp_path, dataset):
-    config = dataclasses.replace(SMALL, augment=AugmentConfig(flip="random", shift=1, mixup=0.2))
+    """Stopped within the third of six epochs."""
+    config = dataclasses.replace(SMALL, epochs=6, augment=AugmentConfig(flip="random", shift=1, mixup=0.2))
     run = Trainer(config).fit(build(), dataset, out=tmp_path / "run")
-    again = Trainer(config).fit(build(), dataset, out=tmp_path / "again")
-    plain = Trainer(SMALL).fit(build(), dataset, out=tmp_path / "plain")
+    first, *_, last = run.history.of("epoch")
+    assert last.values["test_accuracy"] > max(0.6, first.values["test_accuracy"])  # a third is chance
+    plain = Trainer(dataclasses.replace(SMALL, epochs=6)).fit(build(), dataset, out=tmp_path / "plain")
+    assert first.values["train_loss"] != plain.history.of("epoch")[0].values["train_loss"]
+
+    def stop(event: object) -> None:
+        if isinstance(event, Logged) and event.row.step == 18:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted, match="after step 18 of 48"):
+        Trainer(config, listeners=[stop]).fit(build(), dataset, out=tmp_path / "again")
+    again = Trainer.resume(tmp_path / "again", build(), dataset)
     assert (run.path / "model.safetensors").read_bytes() == (again.path / "model.safetensors").read_bytes()
-    assert run.history.of("epoch")[0].values["train_loss"] != plain.history.of("epoch")[0].values["train_loss"]
 
 
 def test_other_settings_go_on_only_by_force(tmp_path, dataset):
@@ -222,13 +233,21 @@ def test_tensorboard_gets_every_number(tmp_path, dataset):
     assert losses == pytest.approx({row.step: row.values["test_loss"] for row in run.history.of("epoch")})
 
 
-def test_finding_a_rate_leaves_no_trace(dataset):
-    model = build()
+def test_finding_a_rate_leaves_no_trace(tmp_path, dataset, monkeypatch):
+    """In the network, in the generators, in the settings of the process, on the disk."""
+    monkeypatch.chdir(tmp_path)
+    model = build().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    generators = (torch.get_rng_state(), random.getstate())
     found = Trainer(SMALL).find_lr(model, dataset)
+    assert found.to_dict()["rates"]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert json.loads(json.dumps(found.to_dict()))["rates"]
-    assert data.names()
+    assert all(module.training for module in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), generators[0])
+    assert random.getstate() == generators[1]
+    assert torch.get_num_threads() == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_batch_that_does_not_fit_says_what_to_lower(tmp_path, dataset):

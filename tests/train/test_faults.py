@@ -177,7 +177,7 @@ def test_killed_after_random_steps_a_run_ends_in_the_same_bits(sittings, whole, 
 
 @pytest.mark.parametrize("moment", [*range(1, 13)])
 def test_killed_while_a_file_is_being_written_a_run_ends_in_the_same_bits(sittings, whole, tmp_path, moment):
-    """The first four files are those that make a folder a run, so it is begun again, or gone on with from nothing."""
+    """The first five are those that make a folder a run, so it is begun again; from then on there is a checkpoint."""
     code = sittings.train(tmp_path / "run", fault={"before_fsync": moment, "signal": signal.SIGKILL})
     assert code == -signal.SIGKILL
     assert sittings.train(tmp_path / "run") == 0, sittings.said

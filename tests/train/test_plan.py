@@ -20,6 +20,7 @@ from convscope.train.trials import Trial
 ALL = frozenset({"avx512_bf16", "avx512_fp16"})
 BATCH = torch.rand(16, 1, 12, 12, generator=torch.Generator().manual_seed(3)), torch.arange(16) % 3
 CPU = {"device": "cpu"}
+IMAGE_MACS = 2 * 8 * 9 * 10**2 + 3 * 32 * 3  # of the network below; nobody wants a gradient of the images
 
 
 class Clock:
@@ -101,6 +102,7 @@ def test_the_fastest_way_is_chosen_and_every_way_is_written_down(network, machin
     assert mine.seconds == pytest.approx(0.004)
     assert mine.runs >= 3
     assert mine.agrees
+    assert chosen.image_macs == IMAGE_MACS
     assert str(chosen).endswith(": 2.5x plain float32" if fastest[0] == "float32" else ": 2.5x float32")
     assert chosen.reason.startswith("measured in ")
 
@@ -537,7 +539,7 @@ RECORDED = Plan(
     precision="bfloat16",
     memory_format="channels_last",
     threads=3,
-    step_macs=7,
+    image_macs=7,
     peak_macs_per_second=5.0,
 )
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import signal
 from functools import partial
 
@@ -14,9 +15,11 @@ from torch import nn
 
 from convscope.data import Dataset, Loader, Preprocess
 from convscope.errors import RunError, TrainingInterrupted
+from convscope.measure import evaluate
 from convscope.train import (
     ExecutionConfig,
     History,
+    Logged,
     Noted,
     OptimizerConfig,
     Run,
@@ -28,6 +31,7 @@ from convscope.train import (
 )
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.optim import build_optimizer, take_over
+from convscope.train.restore import changed_step
 
 STILL = ExecutionConfig(device="cpu", threads=1, deterministic=True, log_interval=1)
 CONSTANT = ScheduleConfig(sched="constant")
@@ -69,8 +73,13 @@ def went_on(out, dataset: Dataset, config: TrainConfig) -> tuple[Run, nn.Module,
     return run, model, heard
 
 
-def notes(heard: list[object]) -> list[str]:
+def said(heard: list[object]) -> list[str]:
     return [event.text for event in heard if isinstance(event, Noted)]
+
+
+def notes(heard: list[object]) -> list[str]:
+    """What is said beside the list of what changed."""
+    return [text for text in said(heard) if not text.startswith("going on by other words: ")]
 
 
 def rates(run: Run, *, after: int) -> list[float]:
@@ -367,8 +376,6 @@ def best_of(out) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("then", "now", "why"),
     [
-        ({}, {"val_fraction": 0.3}, "it was judged by other images, or in another way"),
-        ({}, {"seed": 3}, "it was judged by other images, or in another way"),
         ({}, {"test_flip": True}, "it was judged by other images, or in another way"),
         ({"keep": "last"}, {"keep": "best"}, "its own weights were not kept"),
     ],
@@ -400,12 +407,162 @@ def test_weights_and_result_belong_together_where_no_epoch_was_judged_by_the_new
     """All epochs are done, the best of them is void, and the last one is the result."""
     run = Trainer(CHOOSING).fit(build(), dataset, out=tmp_path / "run")
     run.rewrite_history(History(run.history.rows[:-1]))
-    went_on(run.path, dataset, but(CHOOSING, val_fraction=0.4))
+    went_on(run.path, dataset, but(CHOOSING, test_flip=True))
     kept = build()
     run.load_weights(kept)
     last = build()
     last.load_state_dict(run.checkpoints.newest(print).model)
     assert same_weights(kept, last)
+
+
+# ---- what may be chosen by
+
+
+def files(run) -> dict[object, bytes]:
+    return {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+PATIENT = but(SGD, val_fraction=0.2, patience=2)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "what", "instead"),
+    [
+        (SGD, CHOOSING, "--val-fraction: 0.0 then, 0.2 now", "--keep last"),
+        (SGD, PATIENT, "--val-fraction: 0.0 then, 0.2 now", "--patience 0"),
+        (CHOOSING, but(CHOOSING, seed=3), "--seed: 0 then, 3 now", "--keep last"),
+        (CHOOSING, but(CHOOSING, val_fraction=0.3, patience=1), "0.2 then, 0.3 now", "--keep last --patience 0"),
+    ],
+)
+def test_nothing_is_chosen_by_images_that_were_learned_from(tmp_path, dataset, then, now, what, instead):
+    stopped(dataset, then, tmp_path / "run", after=3)
+    before = files(tmp_path / "run")
+    with pytest.raises(RunError, match=rf"learned from images .* \(.*{what}\).* nothing with {instead} --force"):
+        went_on(tmp_path / "run", dataset, now)
+    assert files(tmp_path / "run") == before
+
+
+def test_a_larger_folder_holds_out_other_images(tmp_path, dataset):
+    stopped(dataset, CHOOSING, tmp_path / "run", after=3)
+    fewer = dataclasses.replace(dataset, train=dataset.train.take(torch.arange(237)))
+    with pytest.raises(RunError, match=r"learned from images .* \(data train images: 240 then, 237 now\)"):
+        went_on(tmp_path / "run", fewer, CHOOSING)
+
+
+def test_images_that_were_learned_from_stay_so_in_every_later_sitting(tmp_path, dataset):
+    """Held out without choosing, which is said; choosing by them later, when nothing else changes, is refused too."""
+    stopped(dataset, SGD, tmp_path / "run", after=3)
+    plain = but(CHOOSING, keep="last")
+    stopped(dataset, SGD, tmp_path / "run", after=2, go_on=plain)
+    stopped(dataset, SGD, tmp_path / "run", after=2, go_on=plain)
+    with pytest.raises(RunError, match=r"now, in an earlier sitting, and .*; choose nothing with --keep last"):
+        went_on(tmp_path / "run", dataset, CHOOSING)
+    _, _, heard = went_on(tmp_path / "run", dataset, but(plain, seed=3))
+    (note,) = (text for text in notes(heard) if "learned from" in text)
+    assert note.endswith("(--seed: 0 then, 3 now): the curve on them flatters the network")
+
+
+def test_nothing_was_learned_from_before_the_first_step(tmp_path, dataset):
+    stopped(dataset, SGD, tmp_path / "run", after=3)
+    for file in (tmp_path / "run" / "checkpoint").glob("step-*[1-9].pt"):
+        file.unlink()
+    run, _, heard = went_on(tmp_path / "run", dataset, CHOOSING)
+    assert notes(heard) == []
+    assert run.history.of("epoch")[0].values["val_loss"]
+
+
+# ---- the number of processes
+
+
+def of_two_processes(run) -> None:
+    """Change the last checkpoint into one that two processes wrote."""
+    store = Run.open(run).checkpoints
+    saved = store.newest(print)
+    store.save(dataclasses.replace(saved, world=2, images=2 * saved.images, rng=saved.rng * 2))
+
+
+def test_another_number_of_processes_is_another_step_and_needs_force(tmp_path, dataset):
+    stopped(dataset, BASE, tmp_path / "run", after=3)
+    of_two_processes(tmp_path / "run")
+    line = "images in a step: 64 of 2 processes then, 32 of 1 process now (--batch-size 64 keeps them)"
+    with pytest.raises(RunError, match=rf"--force goes on all the same:\n  {re.escape(line)}$"):
+        Trainer.resume(tmp_path / "run", build(), dataset)
+    run, _, heard = went_on(tmp_path / "run", dataset, BASE)
+    assert said(heard)[0] == f"going on by other words: {line}"
+    assert run.environment["resumed"][-1]["changed"] == [line]
+
+
+def test_another_number_of_processes_may_keep_the_step(tmp_path, dataset):
+    stopped(dataset, BASE, tmp_path / "run", after=3)
+    of_two_processes(tmp_path / "run")
+    run, _, heard = went_on(tmp_path / "run", dataset, but(BASE, batch_size=64))
+    assert said(heard) == ["going on by other words: --batch-size: 32 then, 64 now"]
+    assert [row.step for row in run.history.of("epoch")] == [4, 8, 12, 16]
+
+
+@pytest.mark.parametrize(
+    ("world", "now", "processes", "line"),
+    [
+        (1, {}, 1, None),
+        (1, {"batch_size": 16}, 1, None),  # said by the flag itself
+        (2, {}, 2, None),
+        (3, {"accumulate": 3}, 1, None),
+        (1, {}, 2, "images in a step: 32 of 1 process then, 64 of 2 processes now (--batch-size 16 keeps them)"),
+        (1, {"accumulate": 2}, 3, "images in a step: 32 of 1 process then, 192 of 3 processes now"),
+    ],
+)
+def test_the_images_of_a_step_are_counted_over_processes(tmp_path, dataset, world, now, processes, line):
+    saved = dataclasses.replace(stopped(dataset, BASE, tmp_path / "run", after=1), world=world)
+    assert changed_step(saved, but(BASE, **now), processes) == ([line] if line else [])
+
+
+# ---- what is said
+
+
+def test_what_changed_by_force_is_said_before_it_is_done(tmp_path, dataset):
+    stopped(dataset, SGD, tmp_path / "run", after=3)
+    _, _, heard = went_on(tmp_path / "run", dataset, but(SGD, lr=0.3, batch_size=16))
+    assert heard[0] == Noted("going on by other words: --batch-size: 32 then, 16 now; --lr: 0.02 then, 0.3 now")
+    stopped(dataset, SGD, tmp_path / "same", after=3)
+    _, _, heard = went_on(tmp_path / "same", dataset, SGD)
+    assert said(heard) == []
+
+
+def test_a_run_that_lost_patience_names_patience(tmp_path, dataset):
+    tired = but(SGD, epochs=9, val_fraction=0.2, patience=1, lr=1e-9)
+    run = Trainer(tired).fit(build(), dataset, out=tmp_path / "run")
+    advice = r"go further with a larger --patience \(0 never stops early\) and --force"
+    with pytest.raises(RunError, match=advice):
+        Trainer.resume(run.path, build(), dataset)
+    with pytest.raises(RunError, match=advice):
+        went_on(run.path, dataset, but(tired, epochs=30))
+    further, _, _ = went_on(run.path, dataset, but(tired, patience=0))
+    assert len(further.history.of("epoch")) == 9
+
+
+# ---- the speed
+
+
+def convolution() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(32, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, 1000.0), ({"batch_size": 16}, 1000.0), ({"image_size": 12}, None)]
+)
+def test_multiply_adds_are_those_of_the_images_that_are_seen_now(tmp_path, dataset, changes, expected):
+    run = Trainer(but(SGD, epochs=1)).fit(convolution(), dataset, out=tmp_path / "run")
+    file = run.path / "environment.json"
+    environment = json.loads(file.read_text())
+    environment["plan"] |= {"image_macs": 1000, "peak_macs_per_second": 1e12}
+    file.write_text(json.dumps(environment))
+    config = but(SGD, epochs=2, **changes)
+    further = Trainer.resume(run.path, convolution(), dataset, config=config, force=True)
+    values = further.history.of("epoch")[-1].values
+    macs = values.get("macs_per_second")
+    assert (macs and macs / values["images_per_second"]) == (expected and pytest.approx(expected))
+    assert ("peak_share" in values) is (expected is not None)
 
 
 # ---- the network
@@ -420,3 +577,24 @@ def test_another_layer_with_the_same_shapes_is_named(tmp_path, dataset):
     ):
         Trainer.resume(tmp_path / "run", other, dataset)
     Trainer.resume(tmp_path / "run", build(), dataset)
+
+
+# ---- the result
+
+
+def test_a_run_that_ends_at_an_epoch_which_was_not_measured_is_measured_then(tmp_path, dataset):
+    """Epoch 4 of 10, measured every fifth; nothing is left to train, so its row stays as it is."""
+    sparse = but(SGD, epochs=10, evaluate_every=5)
+
+    def stop(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "epoch" and event.row.epoch == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted):
+        Trainer(sparse, listeners=[stop]).fit(build(), dataset, out=tmp_path / "run")
+    run, model, _ = went_on(tmp_path / "run", dataset, but(sparse, epochs=4))
+    assert [row.epoch for row in run.history.of("epoch")] == [1, 2, 3, 4]
+    assert "test_accuracy" not in run.history.of("epoch")[-1].values
+    judged = evaluate(model, dataset.test, run.preprocess)
+    (end,) = run.history.of("end")
+    assert (end.values["test_accuracy"], end.values["test_loss"]) == (judged.accuracy, pytest.approx(judged.loss))

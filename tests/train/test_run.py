@@ -2,6 +2,8 @@ import errno
 import json
 import os
 import pickle
+import shlex
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from torch import nn
 from convscope.errors import RunError
 from convscope.files import replacing, write_json
 from convscope.train import Logged, Run, TrainConfig, Trainer
-from convscope.train.folder import locked
+from convscope.train.folder import check_free, locked
 
 
 @pytest.fixture
@@ -88,6 +90,38 @@ def test_a_folder_that_is_no_run_says_why(tmp_path, content, message):
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(RunError, match=message):
         Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "ours"),
+    [
+        ('{"format": 1, "model": {}}', True),
+        ('{\n  "format": 1,\n  "mod', True),  # cut off
+        ('{"data": {}, "format": 99}', True),
+        ('{"architectures": ["BertModel"]}', False),
+        ('{"format": "pt"}', False),
+        ("[]", False),
+        ("", False),
+    ],
+)
+def test_only_what_says_the_format_of_a_run_is_replaced(tmp_path, content, ours):
+    """Another program's weights lie under the same names."""
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "model.safetensors").write_text("precious")
+    expected = "already holds a run; add --force" if ours else "holds files that are no run"
+    with pytest.raises(RunError, match=expected):
+        check_free(tmp_path, overwrite=False)
+    with nullcontext() if ours else pytest.raises(RunError, match=expected):
+        check_free(tmp_path, overwrite=True)
+
+
+def test_what_to_type_to_go_on_works_in_a_shell_or_says_that_it_takes_python(tmp_path):
+    made = {"model": {"name": "lenet"}, "data": {"source": {"name_or_folder": "digits"}}}
+    path = tmp_path / "my run; $HOME"
+    words = shlex.split(Run(path, made).way_on)
+    assert words == ["convscope", "train", "--resume", str(path)]
+    for lacking in ({**made, "model": {"class": "mine:Net"}}, {**made, "data": {"source": {}}}, {}):
+        assert Run(path, lacking).way_on == f"Trainer.resume({str(path)!r}, model, dataset)"
 
 
 def test_settings_of_another_version_are_named(run):

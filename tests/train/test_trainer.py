@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -156,6 +157,19 @@ def test_nan_stops_at_its_step_and_the_last_good_weights_stay(tmp_path, dataset)
     torch.testing.assert_close(net.linear.weight, good.linear.weight)
     result = evaluate(good, dataset.test, run.preprocess)
     assert result.accuracy == run.history.of("epoch")[-1].values["test_accuracy"]
+
+
+def test_what_is_kept_of_a_run_that_diverges_is_the_best_epoch_where_that_was_asked_for(tmp_path, dataset):
+    """192 images in batches of 32: NaN in the fourth epoch, and no epoch was better than the first."""
+    config = dataclasses.replace(
+        QUICK, val_fraction=0.2, optimizer=OptimizerConfig(lr=1e-9), saving=SavingConfig(keep="best")
+    )
+    with pytest.raises(TrainingDiverged, match=r"\(epoch 4, .*; the weights of epoch 1, the best so far, are kept in "):
+        Trainer(config).fit(Explodes(after=20), dataset, out=tmp_path / "run")
+    unmeasured = dataclasses.replace(config, evaluate_every=4)
+    with pytest.raises(TrainingDiverged, match=r"the weights of epoch 3 are in the last checkpoint of .* alone; try"):
+        Trainer(unmeasured).fit(Explodes(after=20), dataset, out=tmp_path / "unmeasured")
+    assert not (tmp_path / "unmeasured" / "model.safetensors").exists()
 
 
 def test_infinite_learning_diverges_with_a_message_and_not_with_nan_weights(tmp_path, model, dataset):

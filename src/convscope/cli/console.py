@@ -95,8 +95,18 @@ def warn_of_skipped(path: Path, reason: str) -> None:
     messages().print(f"skipped {path}: {reason}", style="yellow", soft_wrap=True)
 
 
-def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None, strict: bool = False) -> data.Dataset:
+def load_data(
+    run: Run, *, name: str | None = None, data_dir: Path | None = None, strict: bool = False, **otherwise: Any
+) -> data.Dataset:
     """The images that a run was trained on, or others brought to the same size and channels.
+
+    Args:
+        run: Says which.
+        name: Of others.
+        data_dir: Where the files of a named data set are.
+        strict: Stop at the first unreadable image.
+        otherwise: Arguments of ``data.load`` that are others now than when the run began; those that the data set never
+            took are left out.
 
     Raises:
         DataError: The run was trained on images that only its Python program had.
@@ -113,6 +123,7 @@ def load_data(run: Run, *, name: str | None = None, data_dir: Path | None = None
     unknown = set(source) - set(inspect.signature(data.load).parameters)
     if unknown or "name_or_folder" not in source:
         raise RunError(f"{run.path / 'config.json'} is damaged: its data source has {', '.join(sorted(source))}")
+    source |= {key: value for key, value in otherwise.items() if key in source}
     if data_dir is not None:
         source["data_dir"] = str(data_dir)
     return read_images(source.pop("name_or_folder"), **{**source, "strict": strict})

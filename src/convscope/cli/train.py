@@ -7,6 +7,7 @@ import shlex
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -92,9 +93,10 @@ def _prepare(asked: Words, base: Words, console: Console) -> tuple[nn.Module, da
     """Read the images and make the network."""
     if asked.resume is not None:
         run = Run.open(asked.resume)
-        same = asked.data == base.data
-        dataset = load_data(run, data_dir=asked.data_dir, strict=asked.strict) if same else _read(asked)
+        dataset = _images_again(run, asked, base)
         model = deploy.make_model(run) if asked.model == run.model_name else _make(asked, dataset, asked.settings)
+        if asked.settings.image_size != base.settings.image_size:
+            _check_size(model, dataset, asked)
         return model, dataset, asked.settings
     known = models.info(asked.model)
     if asked.out is not None and not asked.find_lr:
@@ -109,6 +111,33 @@ def _prepare(asked: Words, base: Words, console: Console) -> tuple[nn.Module, da
     if asked.init is not None:
         _start_from(model, asked.init, console)
     return model, dataset, settings
+
+
+def _images_again(run: Run, asked: Words, base: Words) -> data.Dataset:
+    """The images of a run that goes on, or others that are asked for; a folder is read in the size that is asked."""
+    if asked.data != base.data:
+        return _read(asked)
+    size = asked.settings.image_size
+    other: dict[str, Any] = {"image_size": size} if size != base.settings.image_size else {}
+    return load_data(run, data_dir=asked.data_dir, strict=asked.strict, **other)
+
+
+def _check_size(model: nn.Module, dataset: data.Dataset, asked: Words) -> None:
+    """Refuse a size that a network which was made for another one cannot see.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    size = asked.settings.image_size
+    height, width = (size, size) if size is not None else dataset.image_size
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(2, dataset.channels, height, width))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{asked.model} of this run was made for images of another size and cannot see {height}x{width}; leave "
+            "--image-size as it was, or start a new run"
+        ) from error
 
 
 def _read(asked: Words) -> data.Dataset:
@@ -157,9 +186,12 @@ def _find_lr(asked: Words, trainer: Trainer, model: nn.Module, dataset: data.Dat
 
 def _print_result(run: Run, page: Path, seconds: float, *, as_json: bool) -> None:
     final = run.history.of("end")[-1].values
+    accuracy, loss = final.get("test_accuracy"), final.get("test_loss")  # a task of one's own may have neither
     if as_json:
-        accuracy, loss = final["test_accuracy"], final["test_loss"]
         print_json({"accuracy": accuracy, "loss": loss, "seconds": seconds, "run": str(run.path), "report": str(page)})
         return
-    print(f"test accuracy {final['test_accuracy']:.4f} in {duration(seconds)}; the weights are in {run.path}")
+    found = [
+        f"test {name} {value:.4f}" for name, value in (("accuracy", accuracy), ("loss", loss)) if value is not None
+    ]
+    print(f"{(found or ['done'])[0]} in {duration(seconds)}; the weights are in {run.path}")
     print(f"report: {page}")

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from convscope.cli.console import Switch, parse
+from convscope.errors import RunError
 from convscope.train import Run, TrainConfig, World, recipe, started_by_torchrun
 
 
@@ -120,18 +121,23 @@ def begun(asked: Words, base: Words, world: World) -> tuple[Words, Words, str]:
     """Where torchrun started a worker that died again, go on with what the same job has begun, and with nothing else.
 
     Returns:
-        What to do, what the words default to, and what there is: ``"nothing"`` of this job, ``"a folder"`` with nothing
-        to lose, ``"a part"``, or ``"done"``.
+        What to do, what the words default to, and what there is of this job: ``"nothing"``, ``"a part"`` or ``"done"``.
     """
-    found, folder = "nothing", asked.resume or asked.out
+    folder = asked.resume or asked.out
     if folder is None:
-        return asked, base, found
-    if world.main and (folder / "config.json").exists() and Run.open(folder).begun_by(world.job):
-        run = Run.open(folder)
-        found = "done" if run.history.of("end") else "a folder" if run.checkpoints.empty else "a part"
-    found = world.tell(found)
-    if found == "a folder" and asked.resume is None:
-        asked = dataclasses.replace(asked, force=True)
-    elif found in ("a part", "done") and asked.resume is None:
+        return asked, base, "nothing"
+    found = world.tell(_found(folder, world.job) if world.main else "")
+    if found != "nothing" and asked.resume is None:
         asked = base = _going_on(dataclasses.replace(asked, force=False), Run.open(folder))
     return asked, base, found
+
+
+def _found(folder: Path, job: str) -> str:
+    """What there is of a job in a folder; nobody can go on with a run that cannot be opened, so it is of no job."""
+    try:
+        run = Run.open(folder)
+    except RunError:
+        return "nothing"
+    if not run.begun_by(job):
+        return "nothing"
+    return "done" if run.history.of("end") else "a part"

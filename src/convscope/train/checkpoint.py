@@ -48,6 +48,8 @@ class Checkpoint:
         objective: What a ``Stateful`` objective keeps; empty for others.
         ended_at: Images done of the last complete epoch by all processes, where the run was to end within it; otherwise
             0.
+        held_seen: Whether images that are held out now were learned from in an earlier sitting; nothing is chosen by
+            them then.
         config: What it was saved under, as ``config.json`` has it.
     """
 
@@ -69,6 +71,7 @@ class Checkpoint:
     data_seconds: float = 0.0
     objective: dict[str, Any] = field(default_factory=dict)
     ended_at: int = 0
+    held_seen: bool = False
     config: dict[str, Any] = field(default_factory=dict)
 
 

@@ -46,7 +46,7 @@ class Contest:
 
     def __init__(self, bench: Bench, reference: Way, *, steps: int, portions: float = 1) -> None:
         self.bench = bench
-        self.steps, self.portions = steps * portions, portions
+        self.steps = steps * portions
         self._started = bench.clock()
         self.reference = Entrant(reference)
         self.entrants = [self.reference]
@@ -118,12 +118,12 @@ class Contest:
         """What speed is judged by, where there is time to find it out: the work of a step, the peak of the machine."""
         macs = peak = None
         if self.affords(2 * self.reference.median):
-            macs = round(self.bench.macs(self.reference.way) * self.portions)
+            macs = round(self.bench.macs(self.reference.way) / len(self.bench.batch[0]))
         if self.affords(PROBE):
             with untouched_process(torch.device(way.device)):
                 way.settle()
                 peak = peak_macs(way.device, way.precision, way.threads)
-        return {"step_macs": macs, "peak_macs_per_second": peak, "trial_seconds": self.spent}
+        return {"image_macs": macs, "peak_macs_per_second": peak, "trial_seconds": self.spent}
 
     def compile(self, way: Way) -> tuple[Way, str]:
         """The same compiled, if that works and the run is long enough to win back the time that it takes.

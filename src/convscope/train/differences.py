@@ -22,6 +22,8 @@ the number of threads included: sums in another order have other last bits.
 """
 JUDGES = (("data",), ("input",), ("train", "seed"), ("train", "val_fraction"), ("train", "test_flip"))
 """What decides by which validation images a network is judged, and how it sees them."""
+DEALS = (("train", "seed"), ("train", "val_fraction"), ("data", "train_images"))
+"""What decides which of the training images are held out for validation."""
 MISSING = object()
 LABELS = {
     ("model", "name"): "--model",
@@ -44,10 +46,37 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         >>> differences(saved, {"train": {"epochs": 10, "optimizer": {"lr": 0.1, "ema": 0.9}}})
         ['--lr: 0.01 then, 0.1 now']
     """
-    return [
-        f"{_label(path)}: {_short(then)} then, {'not given' if here is MISSING else _short(here)} now"
-        for path, then, here in _changes(saved, now)
-    ]
+    return _lines(_changes(saved, now))
+
+
+def dealt_anew(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what holds out other images than before, one line each; an empty list where none or the same are held out.
+
+    Args:
+        saved: What a run was trained under, as ``config.json`` has it.
+        now: The same of what is asked for now.
+
+    Example:
+        >>> dealt_anew({"train": {"val_fraction": 0.0}}, {"train": {"val_fraction": 0.2}})
+        ['--val-fraction: 0.0 then, 0.2 now']
+    """
+    if not now.get("train", {}).get("val_fraction"):
+        return []
+    return _lines([change for change in _changes(saved, now) if change[0] in DEALS])
+
+
+def same_work(saved: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether an image takes the same arithmetic as before: the same network sees it in the same size.
+
+    Args:
+        saved: What a run was trained under, as ``config.json`` has it.
+        now: The same of what is asked for now.
+
+    Example:
+        >>> same_work({"input": {"image_size": [28, 28]}}, {"input": {"image_size": [32, 32]}})
+        False
+    """
+    return not any(path[0] == "model" or path == ("input", "image_size") for path, _, _ in _changes(saved, now))
 
 
 def why_best_is_void(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -79,6 +108,13 @@ def _changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[tup
     here = dict(_leaves({group: now[group] for group in groups}))
     found = [(path, value, here.get(path, MISSING)) for path, value in then.items()]
     return [change for change in found if change[1] != change[2] and not _free(*change)]
+
+
+def _lines(changes: list[tuple[tuple[str, ...], Any, Any]]) -> list[str]:
+    return [
+        f"{_label(path)}: {_short(then)} then, {'not given' if here is MISSING else _short(here)} now"
+        for path, then, here in changes
+    ]
 
 
 def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +33,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise RunError(f"{path} is a file; choose another --out")
     if not _occupied(path):
         return
-    if not (path / "config.json").exists():
+    if not _is_ours(path / "config.json"):
         raise RunError(f"{path} holds files that are no run, and they are not overwritten; choose another --out")
     if not overwrite:
         raise RunError(f"{path} already holds a run; add --force to replace it, or choose another --out")
@@ -97,6 +99,19 @@ def next_free(root: Path, name: str) -> Path:
         return path
 
 
+def _is_ours(config: Path) -> bool:
+    """Whether a ``config.json`` is that of a run, of whatever version, perhaps damaged: its format comes first."""
+    try:
+        text = config.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return re.match(r'\{\s*"format": \d', text) is not None
+    return isinstance(content, dict) and isinstance(content.get("format"), int)
+
+
 def _occupied(path: Path) -> bool:
     """Whether a folder holds anything but what a run leaves that was killed before it began."""
     history = path / "metrics.jsonl"
@@ -104,7 +119,7 @@ def _occupied(path: Path) -> bool:
     for name in ("metrics.jsonl", "environment.json", "config.json"):
         left |= {*path.glob(f".{name}.*.part")}
     if history.is_file() and not history.stat().st_size and not (path / "config.json").exists():
-        left |= {history, path / "environment.json"}
+        left |= {history, path / "environment.json", *path.glob("checkpoint/*step-000000000.pt*")}
     return bool({*path.iterdir(), *(path / LOCK.parent).glob("*")} - left)
 
 

@@ -26,7 +26,7 @@ from convscope.train.objective import Stateful
 from convscope.train.parts import Parts
 from convscope.train.place import ended_at, find_place
 from convscope.train.plan import peak_memory
-from convscope.train.restore import restore_average, restore_best, restore_rows, restore_state
+from convscope.train.restore import restore_average, restore_best, restore_held, restore_rows, restore_state
 from convscope.train.run import Run
 from convscope.train.schedule import factor
 from convscope.train.shaped import load_shaped, shaped
@@ -51,6 +51,7 @@ class Loop:
         self.rows: list[Row] = []
         self.best: dict[str, float] = {}
         self._store = run.checkpoints
+        self._can_go_back = self._held_seen = False
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._time, self._epoch_time = Stopwatch(), Stopwatch()
         self.total_steps = self._scheduled = parts.total_steps
@@ -61,6 +62,14 @@ class Loop:
         self._agreement = Agreement(parts.world)
 
     # ---- the position, saved and restored
+
+    def begin(self) -> None:
+        """Save the weights before the first step, once: to go back to, and to go on with after a kill.
+
+        A lazy network has none before its first batch.
+        """
+        if not self._can_go_back and not any(is_lazy(p) for p in self.parts.model.parameters()):
+            self._save_checkpoint()
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here; whole in the first process, where every one has a part in it."""
@@ -89,6 +98,7 @@ class Loop:
             best=self.best,
             objective=parts.objective.state_dict() if isinstance(parts.objective, Stateful) else {},
             ended_at=ended_at(self.epoch, parts),
+            held_seen=self._held_seen,
             config=dict(self.folder.config),
         )
 
@@ -100,11 +110,12 @@ class Loop:
             history: Every row that was written.
 
         Raises:
-            RunError: The checkpoint is of another network, rows that it counts on are gone, or fewer epochs are asked
-                for than are done.
+            RunError: The checkpoint is of another network, rows that it counts on are gone, fewer epochs are asked for
+                than are done, or epochs would be chosen by images that were learned from.
         """
         parts, path = self.parts, self.folder.path
         self.rows = restore_rows(saved, history, path)
+        self._held_seen = restore_held(saved, self.folder, parts.config, parts.emit)
         try:
             restore_state(saved, parts, self._stepper.scaler)
             self._restore_meters(saved)
@@ -119,6 +130,7 @@ class Loop:
         self._time, self._epoch_time = Stopwatch(saved.seconds), Stopwatch(saved.epoch_seconds)
         self._stepper.waiting = Stopwatch(saved.data_seconds)
         self.best = restore_best(saved, self.folder.config, parts.emit)
+        self._can_go_back = True
 
     @property
     def complete(self) -> bool:
@@ -158,9 +170,7 @@ class Loop:
         self.parts.emit(Finished("patience" if self.epoch < self.parts.epochs else "done"))
 
     def _train(self, stop: StopRequest) -> None:
-        # A lazy network has no weights before its first batch, and nothing to go back to.
-        if self.step == 0 and not any(is_lazy(p) for p in self.parts.model.parameters()):
-            self._save_checkpoint()
+        self.begin()
         while not self.complete:
             self._train_epoch(stop)
             self._judge_epoch()
@@ -245,12 +255,8 @@ class Loop:
             parts.average.write()
         parts.model.eval()
         kept = dataclasses.replace(parts, average=None)  # what counts is in the model itself from here on
-        measured_already = bool(self.rows) and self.rows[-1].kind == "epoch" and self.rows[-1].step == self.step
-        if parts.test is None:
-            measured = {}
-        elif parts.split == "test" and parts.plan.precision == "float32" and measured_already:
-            measured = {k: v for k, v in self.rows[-1].values.items() if k in ("test_loss", "test_accuracy")}
-        else:
+        measured = self._measured_already() if parts.plan.precision == "float32" else {}
+        if parts.test is not None and not measured:
             measured = kept.measure(parts.test, exactly=True).means("test_")
         memory = peak_memory()
         values = {**measured, "seconds": self._time.seconds, **({"peak_memory_bytes": memory} if memory else {})}
@@ -262,6 +268,17 @@ class Loop:
         parts.world.tell("written")
 
     # ---- small parts
+
+    def _measured_already(self) -> dict[str, float]:
+        """What the row of the last epoch says of the test images; nothing where it is of other weights or they were not
+        looked at.
+        """
+        last = self.rows[-1] if self.rows else None
+        if self.parts.split != "test" or last is None or last.kind != "epoch" or last.step != self.step:
+            return {}
+        measured = {name: value for name, value in last.values.items() if name.startswith("test_")}
+        measured.pop("test_seconds", None)
+        return measured
 
     @property
     def _position(self) -> int:
@@ -305,6 +322,7 @@ class Loop:
         if self.parts.world.main:
             self.folder.settle_history()
             self._store.save(state)
+        self._can_go_back = True
         self._saved_at = time.monotonic()
 
     def _is_best(self, values: Mapping[str, float]) -> bool:
@@ -336,15 +354,14 @@ class Loop:
             self._save_weights()
         self._save_checkpoint()
         self.parts.emit(Finished("interrupted"))
-        path = self.folder.path
         raise TrainingInterrupted(
-            f"stopped after step {self.step:,} of {self.total_steps:,}; everything is saved in {path}; "
-            f"go on with: convscope train --resume {path}"
+            f"stopped after step {self.step:,} of {self.total_steps:,}; everything is saved in {self.folder.path}; "
+            f"go on with: {self.folder.way_on}"
         )
 
     def _put_back(self, bad: BadLoss) -> TrainingDiverged:
         """Give the model the weights of the last checkpoint, and the words for what happened."""
-        run, parts = self.folder, self.parts
+        parts = self.parts
         complete = 0
         if not self._store.empty:
             good = self._store.newest(lambda warning: parts.emit(Noted(warning)))
@@ -355,11 +372,21 @@ class Loop:
                 parts.average.write()
         parts.model.eval()
         parts.emit(Finished("diverged"))
-        kept = f"the weights of epoch {complete} are kept in {run.path}" if complete else "no epoch was complete"
         return TrainingDiverged(
             f"the loss became {bad.loss} at step {bad.step:,} (epoch {self.epoch + 1}, learning rate {bad.lr:.3g}) and "
-            f"training stopped; {kept}; try a lower --lr, or --clip-grad 1"
+            f"training stopped; {self._what_is_kept(complete)}; try a lower --lr, or --clip-grad 1"
         )
+
+    def _what_is_kept(self, complete: int) -> str:
+        """Which weights the folder has after so many complete epochs."""
+        path = self.folder.path
+        if not complete:
+            return "no epoch was complete"
+        if self.parts.config.saving.keep != "best":
+            return f"the weights of epoch {complete} are kept in {path}"
+        if self.best:
+            return f"the weights of epoch {self.best['epoch']:.0f}, the best so far, are kept in {path}"
+        return f"no epoch was measured, so the weights of epoch {complete} are in the last checkpoint of {path} alone"
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -381,8 +408,8 @@ def _look_every(parts: Parts) -> int:
 def _speed(parts: Parts, images_per_second: float) -> dict[str, float]:
     """Images, multiply-adds and the share of what the machine could do, each per second of training."""
     speed, plan = {"images_per_second": images_per_second}, parts.plan
-    if plan.step_macs is not None:  # of the batch of one process
-        speed["macs_per_second"] = plan.step_macs * images_per_second / parts.config.batch_size
+    if plan.image_macs is not None:
+        speed["macs_per_second"] = plan.image_macs * images_per_second
         if plan.peak_macs_per_second:
             speed["peak_share"] = speed["macs_per_second"] / plan.peak_macs_per_second / parts.world.size
     return speed

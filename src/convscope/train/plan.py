@@ -38,7 +38,7 @@ class Plan(Way):
         reason: Why these were chosen.
         trials: Every way that was considered, the plainest first.
         trial_seconds: What trying them took.
-        step_macs: Multiply-adds of a training step on a full batch, forward and backward; None when not counted.
+        image_macs: Multiply-adds that one image takes in a training step, forward and backward; None when not counted.
         peak_macs_per_second: Of this machine, in this precision with these threads; None when not measured.
 
     Example:
@@ -51,7 +51,7 @@ class Plan(Way):
     reason: str = ""
     trials: tuple[Trial, ...] = ()
     trial_seconds: float | None = None
-    step_macs: int | None = None
+    image_macs: int | None = None
     peak_macs_per_second: float | None = None
 
     def __str__(self) -> str:

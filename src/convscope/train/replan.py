@@ -31,7 +31,7 @@ class Precedent(NamedTuple):
     note: str = ""
 
 
-def precedent(run: Run, now: ExecutionConfig) -> Precedent:
+def precedent(run: Run, now: ExecutionConfig, *, same_work: bool = True) -> Precedent:
     """The plan of a run so far, opened again only for the settings that are others now.
 
     On another kind of device all of it is found out anew: what is fast on one says nothing about another.
@@ -39,6 +39,7 @@ def precedent(run: Run, now: ExecutionConfig) -> Precedent:
     Args:
         run: Says how it was executed last, and for which settings that was planned.
         now: What is asked for from here on.
+        same_work: Whether an image takes as much arithmetic as it did; where not, what was counted is left out.
 
     Raises:
         ValueError: The device is not on this machine.
@@ -55,7 +56,7 @@ def precedent(run: Run, now: ExecutionConfig) -> Precedent:
         return Precedent(now, note=f"{lost} may be others than without a stop")
     changed = [name for name in PLANNED if asked.get(name, getattr(now, name)) != getattr(now, name)]
     if not changed:
-        return Precedent(now, plan)
+        return Precedent(now, plan if same_work else replace(plan, image_macs=None))
     stays = now.device == "auto" and "device" not in changed and plan.device == "cpu"
     device = "cpu" if stays else now.device  # an accelerator that came since was not asked for
     if find_device(device).type != torch.device(plan.device).type:

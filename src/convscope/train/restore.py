@@ -10,13 +10,14 @@ import torch
 
 from convscope.errors import RunError
 from convscope.train.checkpoint import Checkpoint
-from convscope.train.config import OptimizerConfig
-from convscope.train.differences import why_best_is_void
+from convscope.train.config import OptimizerConfig, TrainConfig
+from convscope.train.differences import dealt_anew, why_best_is_void
 from convscope.train.events import History, Listener, Noted, Row
 from convscope.train.generators import restore_rng
 from convscope.train.objective import Stateful
 from convscope.train.optim import take_over
 from convscope.train.parts import Parts
+from convscope.train.run import Run
 from convscope.train.shaped import load_shaped
 
 
@@ -73,6 +74,61 @@ def restore_rows(saved: Checkpoint, history: History, path: Path) -> list[Row]:
             f"a new run with --init {path}"
         )
     return rows
+
+
+def restore_held(saved: Checkpoint, now: Run, config: TrainConfig, emit: Listener) -> bool:
+    """Whether images that are held out now were learned from before; then nothing may be chosen by them.
+
+    Args:
+        saved: With the settings that it was saved under.
+        now: With what is asked for now.
+        config: The settings among it.
+        emit: Hears what it means for the curve.
+
+    Raises:
+        RunError: Something would be chosen by them.
+    """
+    dealt = dealt_anew(saved.config, now.config) if saved.step else []
+    if not dealt and not saved.held_seen:
+        return False
+    seen = f"{now.path} has learned from images that are held out for validation now"
+    seen += f" ({'; '.join(dealt)})" if dealt else ", in an earlier sitting"
+    instead = ["--keep last"] * (config.saving.keep == "best") + ["--patience 0"] * bool(config.saving.patience)
+    if instead:
+        raise RunError(
+            f"{seen}, and what is chosen by them flatters itself; {'leave that as it was, ' if dealt else ''}choose "
+            f"nothing with {' '.join(instead)} --force, or start a new run"
+        )
+    if dealt:
+        emit(Noted(f"{seen}: the curve on them flatters the network"))
+    return True
+
+
+def changed_step(saved: Checkpoint, now: TrainConfig, processes: int) -> list[str]:
+    """Say, as ``differences`` does, that another number of processes gives a step another number of images.
+
+    Args:
+        saved: With the settings that it was saved under.
+        now: What is asked for now.
+        processes: That train together now.
+
+    Returns:
+        One line, or none.
+    """
+    train = saved.config["train"]
+    then = train["batch_size"] * train["optimizer"]["accumulate"] * saved.world
+    unit = now.optimizer.accumulate * processes
+    here = now.batch_size * unit
+    if saved.world == processes or then == here:
+        return []
+    advice = f" (--batch-size {then // unit} keeps them)" if then % unit == 0 else ""
+    return [
+        f"images in a step: {then:,} of {_processes(saved.world)} then, {here:,} of {_processes(processes)} now{advice}"
+    ]
+
+
+def _processes(count: int) -> str:
+    return f"{count} process{'es' if count != 1 else ''}"
 
 
 def restore_best(saved: Checkpoint, now: Mapping[str, Any], emit: Listener) -> dict[str, float]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,15 +79,28 @@ class Run:
         Raises:
             RunError: The folder cannot be written.
         """
-        run = cls(path, {"format": FORMAT, **config})
-        write_bytes(path / "metrics.jsonl", b"")
-        write_json(path / "environment.json", environment)
-        write_json(path / "config.json", run.config)  # the last: it makes a folder a run, and a run knows its job
+        run = cls.draft(path, config)
+        run.write_beginning(environment)
+        run.write_config()  # the last: it makes a folder a run, and a run knows its job
         return run
+
+    @classmethod
+    def draft(cls, path: Path, config: Mapping[str, Any]) -> Run:
+        """A run of which nothing is written yet; its ``config`` is as JSON will give it back."""
+        return cls(path, json.loads(json.dumps({"format": FORMAT, **config})))
 
     def having(self, config: Mapping[str, Any]) -> Run:
         """The same folder with other words for ``config.json``, which are not written yet."""
-        return Run(self.path, {"format": FORMAT, **config})
+        return Run.draft(self.path, config)
+
+    def write_beginning(self, environment: Mapping[str, Any]) -> None:
+        """Write an empty history and where the run is executed; without ``config.json`` the folder is no run yet.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        write_bytes(self.path / "metrics.jsonl", b"")
+        write_json(self.path / "environment.json", environment)
 
     def write_config(self) -> None:
         """Put ``config`` into ``config.json``, whole or not at all.
@@ -110,6 +124,13 @@ class Run:
             raise RunError(f"{self.path / 'config.json'} is damaged: {type(error).__name__} {error}") from error
         if not whole:
             raise RunError(f"{self.path / 'config.json'} is damaged: its classes, sizes or names do not fit each other")
+
+    @property
+    def way_on(self) -> str:
+        """What to type to go on: a command, where the command line can make the network and load the images again."""
+        if "name" in self.config.get("model", {}) and self.config.get("data", {}).get("source"):
+            return f"convscope train --resume {shlex.quote(str(self.path))}"
+        return f"Trainer.resume({str(self.path)!r}, model, dataset)"
 
     @property
     def title(self) -> str:
@@ -307,7 +328,7 @@ class Run:
             return f"epochs with their own weights: {kept}"
         if any(row.kind == "end" for row in self.history.rows):
             return "train again"
-        return f"no epoch is complete; convscope train --resume {self.path} goes on"
+        return f"no epoch is complete; go on with: {self.way_on}"
 
     def _write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
         about = {"model": self.config["model"], "classes": self.classes, "input": self.config["input"]}

@@ -15,9 +15,8 @@ from convscope.data import Dataset
 from convscope.errors import RunError
 from convscope.train.assembly import assemble, describe, model_name
 from convscope.train.bench import untouched_process
-from convscope.train.checkpoint import CheckpointStore
 from convscope.train.config import TrainConfig
-from convscope.train.differences import differences
+from convscope.train.differences import differences, same_work
 from convscope.train.distributed import ALONE, World, join
 from convscope.train.events import Event, Listener, Noted, Started
 from convscope.train.find_lr import LrRange, find_lr
@@ -29,6 +28,7 @@ from convscope.train.objective import Objective
 from convscope.train.parts import Parts
 from convscope.train.plan import environment, find_device
 from convscope.train.replan import precedent
+from convscope.train.restore import changed_step
 from convscope.train.run import Run
 from convscope.train.way import process_kept
 
@@ -104,10 +104,14 @@ class Trainer:
             )
             folder = Path(world.tell(str(self._folder(out, model, dataset)) if world.main else ""))
             with claim(folder, overwrite=overwrite) if world.main else nullcontext():
+                loop = Loop(Run.draft(folder, config), parts)
                 if world.main:
-                    Run.create(folder, config, {**self._here(parts), "command": command})
-                world.tell("made")  # from here on the folder is there
-                return self._train(Loop(Run.open(folder), parts))
+                    loop.folder.write_beginning({**self._here(parts), "command": command})
+                loop.begin()  # before the folder is a run: whoever goes on finds the weights that it began with
+                if world.main:
+                    loop.folder.write_config()
+                world.tell("made")  # from here on the folder is a run
+                return self._train(loop)
 
     @classmethod
     def resume(
@@ -144,25 +148,26 @@ class Trainer:
             with world.together():  # and nobody changes what another one still reads
                 history, changed = run.history, differences(run.config, now)
                 if history.of("end") and not changed:
-                    raise _complete(run)
+                    raise _complete(run, run.train_config)
+                saved = run.checkpoints.newest(lambda warning: emit(Noted(warning)))
+                saved = replace(saved, config=saved.config or dict(run.config))
+                changed += changed_step(saved, trainer.config, world.size)
                 if changed and not force:
                     listed = "".join(f"\n  {line}" for line in changed)
                     raise RunError(f"{run.path} was begun with other words; --force goes on all the same:{listed}")
-                store = CheckpointStore(run.path / "checkpoint")
-                begun = bool(history.rows) or not store.empty  # one killed before its first checkpoint begins anew
-                saved = store.newest(lambda warning: emit(Noted(warning))) if begun else None
-                before = precedent(run, trainer.config.execution)
+                before = precedent(run, trainer.config.execution, same_work=same_work(run.config, now))
             seed_generators(trainer.config.seed)
+            if changed:
+                emit(Noted(f"going on by other words: {'; '.join(changed)}"))
             if before.note:
                 emit(Noted(before.note))
             settings = replace(trainer.config, execution=before.execution)
             parts = assemble(settings, model, dataset, objective=objective, world=world, emit=emit, resumed=before.plan)
             loop = Loop(run.having(now), parts)
             with world.together():
-                if saved is not None:
-                    loop.restore(replace(saved, config=saved.config or dict(run.config)), history)
+                loop.restore(saved, history)
                 if history.of("end") and loop.complete:
-                    raise _complete(run)
+                    raise _complete(run, trainer.config)
             if world.main:
                 run.rewrite_history(loop.history)
                 run.note_sitting({**trainer._here(parts), "changed": [*changed, *filter(None, [before.note])]})
@@ -229,8 +234,12 @@ def _silent(event: Event) -> None:
     """Hear an event and say nothing."""
 
 
-def _complete(run: Run) -> RunError:
+def _complete(run: Run, config: TrainConfig) -> RunError:
+    """What to say of a run that has ended and, by these settings, is not to go further."""
+    done, more = run.history.of("end")[-1].epoch, "more --epochs"
+    if config.saving.patience and done < config.epochs_begun:
+        more = "a larger --patience (0 never stops early)"
     return RunError(
-        f"{run.path} is complete: nothing is left to train; go further with more --epochs and --force, or start a new "
-        "run with another --out"
+        f"{run.path} is complete: nothing is left to train; go further with {more} and --force, or start a new run "
+        "with another --out"
     )
