@@ -1,5 +1,6 @@
 """`convscope notebook`: what it runs, what it writes, and what it says when it cannot."""
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from convscope.cli import main
 from convscope.d2l.limits import Limits
 from convscope.notebook import NotebookError, as_notebook, as_page, read_notebook, run, split_script
+from convscope.notebook.terminal import plain
 
 v4 = nbformat.v4
 WRONG = {"cells": [{"cell_type": "code", "source": "1", "metadata": {}}], "metadata": {}}  # its cell has no outputs
@@ -359,3 +361,58 @@ def test_the_page_shows_every_kind_of_output_and_runs_nothing():
         *('src="data:image/svg+xml;base64,', "<td>1</td>", "<em>soft</em>", "&lt;Figure&gt;", "E: &lt;bad&gt;"),
     ):
         assert part in page, part
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]8;;https://a.b\x1b\\link\x1b]8;;\x07 \x1b]0;title\x07\x1b[?25lend\x1b[?25h\x1b(B\x1b=", "link end"),
+        (" 10%|#   |\r 50%|##  |\r100%|####|\nnext", "100%|####|\nnext"),
+        ("longer\rshort", "shortr"),
+        ("longer\r\x1b[Kshort\r\n", "short\n"),
+        ("a long line\x1b[2K\rx", "x"),
+        ("abc\x1b[3D\x1b[1K", "   "),
+        ("typo\b\be", "tyeo"),
+        ("cut off \x1b[3", "cut off "),
+        ("\x1b[2A<b>", "<b>"),
+    ],
+)
+def test_text_is_shown_as_a_terminal_leaves_it(written, left):
+    assert plain(written) == left
+
+
+PNG = base64.b64encode(b"\x89PNG of a picture").decode()
+
+
+def test_pictures_of_the_prose_are_put_into_the_page(tmp_path):
+    folder = tmp_path / "here"
+    (folder / "img").mkdir(parents=True)
+    for name in ("here/img/b c.JPG", "here/d.svg", "here/e.txt", "outside.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    prose = v4.new_markdown_cell("![one](attachment:a%20b.png) ![two](<img/b c.JPG>) [![three](./d.svg)](x)")
+    prose["attachments"] = {"a b.png": {"text/plain": "no", "image/png": PNG[:9] + "\n" + PNG[9:]}}
+    left = ["../outside.png", "link.png", "https://a.b/c.png", "//a.b/d.svg", "e.txt", "none.png", "attachment:z.png"]
+    left += [str(tmp_path / "outside.png"), "a%00.png", "img/" + 300 * "a" + ".png"]
+    others = v4.new_markdown_cell("\n".join(f"![]({name})" for name in left))
+    page = as_page(v4.new_notebook(cells=[prose, others]), "T", folder=folder)
+    contents = [("image/jpeg", b"here/img/b c.JPG"), ("image/svg+xml", b"here/d.svg")]
+    kinds = [("image/png", PNG), *((kind, base64.b64encode(content).decode()) for kind, content in contents)]
+    sources = re.findall(r'<img src="([^"]*)"', page)
+    assert sources[:3] == [f"data:{kind};base64,{content}" for kind, content in kinds]
+    assert sources[3:] == left
+    assert 'src="./d.svg"' in as_page(v4.new_notebook(cells=[prose]), "T")
+
+
+def test_the_page_shows_raw_cells():
+    page = as_page(v4.new_notebook(cells=[v4.new_raw_cell("\\begin{a} <b>")]), "T")
+    assert "<pre>\\begin{a} &lt;b&gt;</pre>" in page
+
+
+def test_the_page_has_the_pictures_beside_the_notebook(notebook):
+    Path("deep").mkdir()
+    Path("deep/b.png").write_bytes(base64.b64decode(PNG))
+    Path("deep/s.py").write_text("# %% [markdown]\n# ![](b.png)\n# %%\n1\n")
+    assert notebook("deep/s.py", "--out", "s.html").code == 0
+    assert f'src="data:image/png;base64,{PNG}"' in Path("s.html").read_text()

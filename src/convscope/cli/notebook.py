@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
     out = _place(asked)
     content = _read(asked.file)
     outcome = _run(content, asked.file, limits, asked.runs)
-    text = notebook.as_page(content, asked.file.stem) if out.suffix == ".html" else _as_json(content)
+    text = _as_page(content, asked.file) if out.suffix == ".html" else _as_json(content)
     files.write_bytes(out, text.encode())
     if outcome.failure is not None:
         _show(outcome.failure, outcome.total)
@@ -156,6 +156,10 @@ def _show(failure: Failure, total: int) -> None:
     parts = [f"convscope: cell {failure.number} of {total} failed: {failure.reason}", "", *numbered]
     parts += ["", failure.traceback] if failure.traceback else []
     print("\n".join(parts), file=sys.stderr)
+
+
+def _as_page(content: Any, file: Path) -> str:
+    return notebook.as_page(content, file.stem, folder=file.resolve().parent)
 
 
 def _as_json(content: Any) -> str:
