@@ -178,27 +178,103 @@ def test_a_kernel_that_dies_is_a_sentence(notebook):
     assert shown(nbformat.read("a-executed.ipynb", as_version=4).cells[0]) == "1\n"
 
 
+@pytest.mark.parametrize("end", ["import sys; sys.exit(0)", "raise SystemExit", "exit(None)", "quit()"])
+def test_a_program_may_end_itself(notebook, end):
+    answer = notebook(write("a.ipynb", "print('before', end='')", f"print('x')\n{end}\nprint('y')", "print('never')"))
+    assert (answer.code, answer.out) == (0, "a-executed.ipynb\n"), answer.err
+    lines = answer.err.splitlines()[-2:]
+    assert lines[0] == "the program ended itself in cell 2 of 3; later cells were not run"
+    assert lines[1].startswith("2 cells in ")
+    copy = nbformat.read("a-executed.ipynb", as_version=4)
+    assert list(map(shown, copy.cells)) == ["before", "x\n", ""]
+    assert all(output.output_type == "stream" for cell in copy.cells for output in cell.outputs)
+    assert "Warning" not in answer.err
+
+
+def test_a_script_that_ends_itself_in_its_last_cell_just_ends(notebook):
+    Path("s.py").write_text("import sys\nif __name__ == '__main__':\n    sys.exit()\n")
+    answer = notebook("s.py")
+    assert answer.code == 0
+    assert "ended itself" not in answer.err
+
+
+@pytest.mark.parametrize(("code", "said"), [("3", " with exit code 3"), ("'no images'", ": no images")])
+def test_a_program_that_ends_itself_with_a_failure_has_failed(notebook, code, said):
+    answer = notebook(write("a.ipynb", f"import sys\nsys.exit({code})", "print('never')"))
+    assert answer.code == 1
+    assert f"cell 1 of 2 failed: the program ended itself{said}\n" in answer.err
+    assert "Warning" not in answer.err
+    assert "%tb" not in answer.err
+    assert nbformat.read("a-executed.ipynb", as_version=4).cells[0].outputs[-1].ename == "SystemExit"
+
+
 def test_input_is_refused_and_not_waited_for(notebook):
     answer = notebook(write("a.ipynb", "input('name? ')"))
     assert answer.code == 1
     assert "StdinNotImplementedError" in answer.err
 
 
+def interrupted(folder: Path, begin: str, *, presses: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run a.ipynb in a process of its own, and press Ctrl-C a while after a line that begins so."""
+    command = [sys.executable, "-m", "convscope", "notebook", "a.ipynb"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stderr.readline().startswith(begin):
+            assert process.poll() is None
+        for _ in range(presses):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 def test_ctrl_c_writes_what_there_is(tmp_path):
     write(str(tmp_path / "a.ipynb"), "print('ready')", "import time\nfor i in range(600): time.sleep(0.1)", "3")
-    command = [sys.executable, "-m", "convscope", "notebook", "a.ipynb"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not process.stderr.readline().startswith("[2/3]"):
-            assert process.poll() is None
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert out == "a-executed.ipynb\n"
-    assert "KeyboardInterrupt" in err
-    assert err.endswith("convscope: interrupted\n")
+    answer = interrupted(tmp_path, "[2/3]")
+    assert answer.returncode == 130, answer.stderr
+    assert answer.stdout == "a-executed.ipynb\n"
+    assert "KeyboardInterrupt" in answer.stderr
+    assert answer.stderr.endswith("convscope: interrupted\n")
     first, second, third = nbformat.read(tmp_path / "a-executed.ipynb", as_version=4).cells
     assert (shown(first), second.outputs[-1].ename, third.outputs) == ("ready\n", "KeyboardInterrupt", [])
+
+
+def test_ctrl_c_that_a_cell_catches_stops_the_cells_after_it(tmp_path):
+    deaf = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('caught')"
+    write(str(tmp_path / "a.ipynb"), deaf, "print('never')")
+    answer = interrupted(tmp_path, "[1/2]")
+    assert (answer.returncode, answer.stdout) == (130, "a-executed.ipynb\n"), answer.stderr
+    assert answer.stderr.endswith("convscope: interrupted\n")
+    assert "[2/2]" not in answer.stderr
+    assert "failed" not in answer.stderr
+    first, second = nbformat.read(tmp_path / "a-executed.ipynb", as_version=4).cells
+    assert (shown(first), second.outputs) == ("caught\n", [])
+
+
+def test_a_second_ctrl_c_ends_a_cell_that_catches_all_and_says_so(tmp_path):
+    deaf = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        pass"
+    write(str(tmp_path / "a.ipynb"), deaf)
+    answer = interrupted(tmp_path, "[1/1]", presses=2)
+    assert (answer.returncode, answer.stdout) == (130, "a-executed.ipynb\n"), answer.stderr
+    assert "cell 1 of 1 failed: the process of the notebook ended: stopped by Ctrl-C\n" in answer.stderr
+    assert "memory" not in answer.stderr
+
+
+def test_ctrl_c_before_the_first_cell_ends_it_at_once(tmp_path):
+    write(str(tmp_path / "a.ipynb"), "import time\ntime.sleep(60)")
+    answer = interrupted(tmp_path, "a.ipynb: ")
+    assert (answer.returncode, answer.stderr) == (130, "convscope: interrupted\n")
+
+
+def test_ctrl_c_between_two_cells_stops_it(tmp_path):
+    class Impatient(Silent):
+        def finished(self, *what: Any) -> None:
+            super().finished(*what)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sources = [("code", f"print({number})") for number in range(4)]
+    outcome = run(as_notebook(sources), folder=tmp_path, watcher=Impatient())
+    assert (outcome.interrupted, outcome.failure) == (True, None)
+    assert outcome.ran < 3
 
 
 @pytest.mark.parametrize(
@@ -298,11 +374,20 @@ def test_no_kernel_is_said(tmp_path, monkeypatch):
         run(as_notebook([("code", "1")]), folder=tmp_path, watcher=Silent())
 
 
+def test_an_error_of_a_watcher_is_its_own(tmp_path):
+    class Broken(Silent):
+        def started(self, *what: Any) -> None:
+            raise RuntimeError("of the watcher")
+
+    with pytest.raises(RuntimeError, match=r"^of the watcher$"):
+        run(as_notebook([("code", "1")]), folder=tmp_path, watcher=Broken())
+
+
 def test_a_watcher_is_told_in_order_also_for_equal_cells(tmp_path):
     content = as_notebook([("code", "print(1)"), ("markdown", "words"), ("code", ""), ("code", "print(1)")])
     watcher = Silent()
     outcome = run(content, folder=tmp_path, watcher=watcher, environment={"A": "b"})
-    assert (outcome.total, outcome.failure, outcome.interrupted) == (2, None, False)
+    assert (outcome.total, outcome.ran, outcome.failure, outcome.interrupted) == (2, 2, None, False)
     assert watcher.told == [
         *(("started", 1, 2, "print(1)"), ("said", "1\n"), ("finished", 1)),
         *(("started", 2, 2, "print(1)"), ("said", "1\n"), ("finished", 2)),

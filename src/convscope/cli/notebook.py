@@ -104,6 +104,7 @@ def _run(content: Any, file: Path, limits: Limits, runs: Path | None) -> Outcome
     say.print(f"{file.name}: `from d2l import torch as d2l` gives convscope.d2l", soft_wrap=True)
     if limits:
         say.print(f"shortened to {limits}; numbers of the text need the whole training", soft_wrap=True)
+    log = _Log()
     preparation = "import convscope.d2l.activate\n"
     if file.suffix == ".py":  # a script knows its own name, and has the words of its command line to itself
         preparation += f"import sys; sys.argv = [{str(file)!r}]; __file__ = {str(file.resolve())!r}\n"
@@ -111,14 +112,14 @@ def _run(content: Any, file: Path, limits: Limits, runs: Path | None) -> Outcome
         outcome = notebook.run(
             content,
             folder=file.resolve().parent,
-            watcher=_Log(),
+            watcher=log,
             preparation=preparation,
             environment=limits.environment() | ({} if runs is None else {RUNS: str(runs.resolve())}),
         )
     except NotebookError as error:
         raise NotebookError(f"{file}: {error}") from error
-    if outcome.failure is None:
-        say.print(f"{outcome.total} cells in {duration(outcome.seconds)}")
+    if outcome.failure is None and not outcome.interrupted:
+        log.ended(outcome)
     return outcome
 
 
@@ -142,11 +143,17 @@ class _Log:
         if seconds >= WORTH_TELLING:
             self._line(f"    {duration(seconds)}")
 
-    def _line(self, text: str) -> None:
+    def ended(self, outcome: Outcome) -> None:
+        """All went well."""
+        if outcome.ran < outcome.total:
+            self._line(f"the program ended itself in cell {outcome.ran} of {outcome.total}; later cells were not run")
+        self._line(f"{outcome.ran} cell{'s' * (outcome.ran != 1)} in {duration(outcome.seconds)}", style="")
+
+    def _line(self, text: str, *, style: str = "dim") -> None:
         if self._open:
             sys.stderr.write("\n")
             self._open = False
-        messages().print(text, style="dim", soft_wrap=True)
+        messages().print(text, style=style, soft_wrap=True)
 
 
 def _show(failure: Failure, total: int) -> None:
