@@ -102,7 +102,7 @@ def test_a_notebook_runs_and_its_copy_holds_what_it_showed(notebook, tmp_path):
     name, skipped, environment, printed, value = map(shown, copy.cells)
     assert (name, printed, value) == ("'convscope.d2l.torch'", "one\ntwo", "21")
     assert environment == "beside 2 30\n"
-    assert skipped == "convscope: left out `!pip install d2l==1.0.3`: d2l is convscope's own here\n"
+    assert skipped == "convscope: left out `pip install d2l==1.0.3`: d2l is convscope's own here\n"
     lines = answer.err.splitlines()
     assert lines[0] == "a.ipynb: `from d2l import torch as d2l` gives convscope.d2l"
     assert lines[1].startswith("shortened to at most 2 epochs, at most 30 images of each split;")
