@@ -105,7 +105,7 @@ def test_a_notebook_runs_and_its_copy_holds_what_it_showed(notebook, tmp_path):
     assert skipped == "convscope: left out `pip install d2l==1.0.3`: d2l is convscope's own here\n"
     lines = answer.err.splitlines()
     assert lines[0] == "a.ipynb: `from d2l import torch as d2l` gives convscope.d2l"
-    assert lines[1].startswith("shortened to at most 2 epochs, at most 30 images of each split;")
+    assert lines[1].startswith("shortened to at most 2 epochs, at most 30 images of each split of Fashion-MNIST;")
     assert lines.index("[4/5] print('one'); print('two', end='')") + 1 == lines.index("one")
     assert lines.index("two") + 1 == lines.index("[5/5] X + 1")  # a line that was left open is closed
     assert lines[-1].startswith("5 cells in ")

@@ -35,7 +35,7 @@ class Words:
     max_epochs: int | None = None
     """Epochs at most in each training, whatever the file says."""
     limit: int | None = None
-    """Images at most of the training split, and of the test split."""
+    """Images at most of the training split, and of the test split, of Fashion-MNIST."""
     runs: Path | None = None
     """Keep every training in a run folder in here; the same words again go on where it was stopped."""
     force: Switch = False
