@@ -121,15 +121,16 @@ def test_a_page_of_the_book_runs(notebook):
 
 
 def test_a_script_runs_and_knows_its_name(notebook, tmp_path):
-    Path("s.py").write_text(
+    Path("sub").mkdir()
+    Path("sub/s.py").write_text(
         '"""Words."""\nimport sys\nfrom pathlib import Path\n\nif __name__ == "__main__":\n'
-        "    print(sys.argv, Path(__file__).name)\n"
+        "    print(sys.argv, Path(__file__).name, 'in', Path.cwd().name)\n"
     )
-    answer = notebook("s.py", "--out", "s.html")
+    answer = notebook("sub/s.py", "--out", "s.html")
     assert (answer.code, answer.out) == (0, "s.html\n"), answer.err
-    assert "['s.py'] s.py\n" in answer.err
+    assert "['sub/s.py'] s.py in sub\n" in answer.err
     page = Path("s.html").read_text()
-    assert "[&#x27;s.py&#x27;] s.py" in page
+    assert "[&#x27;sub/s.py&#x27;] s.py in sub" in page
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)  # needs no network
 
