@@ -174,6 +174,26 @@ def test_a_choice_that_is_not_only_about_tabs_is_refused(line):
     assert str(refused.value).endswith(f"got: {line}")
 
 
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("%load_ext d2lbook.tab\ntab.interact_select(\n    ['mxnet',\n     'pytorch'])\nx = 1", "x = 1"),
+        ("tab.interact_select(  # )\n    'mxnet', ')',\n)\n\n%time x", "%time x"),
+        ("tab.interact_select('mxnet', 'pytorch')", None),
+        ("x = 1 if tab.selected('pytorch') else 2", "x = 1 if True else 2"),
+        ("f(tab.selected('jax'), not tab.selected(['pytorch',\n 'jax']))\n%time g()", "f(False, not True)\n%time g()"),
+        ("# tab.selected('jax')\nx = \"tab.selected('jax')\"", "# tab.selected('jax')\nx = \"tab.selected('jax')\""),
+    ],
+)
+def test_what_is_about_tabs_is_gone_or_answered(given, left):
+    assert code(f"```{{.python .input}}\n{given}\n```\n") == ([] if left is None else [left])
+
+
+def test_a_question_about_tabs_that_only_a_running_program_could_answer_is_refused():
+    with pytest.raises(ValueError, match=r"expected nothing but tab\.selected.* got: tab\.selected\(name\)"):
+        cells("```{.python .input}\nx = tab.selected(name)\n```\n")
+
+
 TABS = ("pytorch", "mxnet", "jax", "tensorflow")
 
 

@@ -1,5 +1,6 @@
 """`convscope notebook`: what it runs, what it writes, and what it says when it cannot."""
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from convscope.cli import main
 from convscope.d2l.limits import Limits
 from convscope.notebook import NotebookError, as_notebook, as_page, read_notebook, run, split_script
+from convscope.notebook.terminal import plain
 
 v4 = nbformat.v4
 WRONG = {"cells": [{"cell_type": "code", "source": "1", "metadata": {}}], "metadata": {}}  # its cell has no outputs
@@ -100,10 +102,10 @@ def test_a_notebook_runs_and_its_copy_holds_what_it_showed(notebook, tmp_path):
     name, skipped, environment, printed, value = map(shown, copy.cells)
     assert (name, printed, value) == ("'convscope.d2l.torch'", "one\ntwo", "21")
     assert environment == "beside 2 30\n"
-    assert skipped == "convscope: left out `!pip install d2l==1.0.3`: d2l is convscope's own here\n"
+    assert skipped == "convscope: left out `pip install d2l==1.0.3`: d2l is convscope's own here\n"
     lines = answer.err.splitlines()
     assert lines[0] == "a.ipynb: `from d2l import torch as d2l` gives convscope.d2l"
-    assert lines[1].startswith("shortened to at most 2 epochs, at most 30 images of each split;")
+    assert lines[1].startswith("shortened to at most 2 epochs, at most 30 images of each split of Fashion-MNIST;")
     assert lines.index("[4/5] print('one'); print('two', end='')") + 1 == lines.index("one")
     assert lines.index("two") + 1 == lines.index("[5/5] X + 1")  # a line that was left open is closed
     assert lines[-1].startswith("5 cells in ")
@@ -119,15 +121,16 @@ def test_a_page_of_the_book_runs(notebook):
 
 
 def test_a_script_runs_and_knows_its_name(notebook, tmp_path):
-    Path("s.py").write_text(
+    Path("sub").mkdir()
+    Path("sub/s.py").write_text(
         '"""Words."""\nimport sys\nfrom pathlib import Path\n\nif __name__ == "__main__":\n'
-        "    print(sys.argv, Path(__file__).name)\n"
+        "    print(sys.argv, Path(__file__).name, 'in', Path.cwd().name)\n"
     )
-    answer = notebook("s.py", "--out", "s.html")
+    answer = notebook("sub/s.py", "--out", "s.html")
     assert (answer.code, answer.out) == (0, "s.html\n"), answer.err
-    assert "['s.py'] s.py\n" in answer.err
+    assert "['sub/s.py'] s.py in sub\n" in answer.err
     page = Path("s.html").read_text()
-    assert "[&#x27;s.py&#x27;] s.py" in page
+    assert "[&#x27;sub/s.py&#x27;] s.py in sub" in page
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)  # needs no network
 
@@ -176,27 +179,103 @@ def test_a_kernel_that_dies_is_a_sentence(notebook):
     assert shown(nbformat.read("a-executed.ipynb", as_version=4).cells[0]) == "1\n"
 
 
+@pytest.mark.parametrize("end", ["import sys; sys.exit(0)", "raise SystemExit", "exit(None)", "quit()"])
+def test_a_program_may_end_itself(notebook, end):
+    answer = notebook(write("a.ipynb", "print('before', end='')", f"print('x')\n{end}\nprint('y')", "print('never')"))
+    assert (answer.code, answer.out) == (0, "a-executed.ipynb\n"), answer.err
+    lines = answer.err.splitlines()[-2:]
+    assert lines[0] == "the program ended itself in cell 2 of 3; later cells were not run"
+    assert lines[1].startswith("2 cells in ")
+    copy = nbformat.read("a-executed.ipynb", as_version=4)
+    assert list(map(shown, copy.cells)) == ["before", "x\n", ""]
+    assert all(output.output_type == "stream" for cell in copy.cells for output in cell.outputs)
+    assert "Warning" not in answer.err
+
+
+def test_a_script_that_ends_itself_in_its_last_cell_just_ends(notebook):
+    Path("s.py").write_text("import sys\nif __name__ == '__main__':\n    sys.exit()\n")
+    answer = notebook("s.py")
+    assert answer.code == 0
+    assert "ended itself" not in answer.err
+
+
+@pytest.mark.parametrize(("code", "said"), [("3", " with exit code 3"), ("'no images'", ": no images")])
+def test_a_program_that_ends_itself_with_a_failure_has_failed(notebook, code, said):
+    answer = notebook(write("a.ipynb", f"import sys\nsys.exit({code})", "print('never')"))
+    assert answer.code == 1
+    assert f"cell 1 of 2 failed: the program ended itself{said}\n" in answer.err
+    assert "Warning" not in answer.err
+    assert "%tb" not in answer.err
+    assert nbformat.read("a-executed.ipynb", as_version=4).cells[0].outputs[-1].ename == "SystemExit"
+
+
 def test_input_is_refused_and_not_waited_for(notebook):
     answer = notebook(write("a.ipynb", "input('name? ')"))
     assert answer.code == 1
     assert "StdinNotImplementedError" in answer.err
 
 
+def interrupted(folder: Path, begin: str, *, presses: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run a.ipynb in a process of its own, and press Ctrl-C a while after a line that begins so."""
+    command = [sys.executable, "-m", "convscope", "notebook", "a.ipynb"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stderr.readline().startswith(begin):
+            assert process.poll() is None
+        for _ in range(presses):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 def test_ctrl_c_writes_what_there_is(tmp_path):
     write(str(tmp_path / "a.ipynb"), "print('ready')", "import time\nfor i in range(600): time.sleep(0.1)", "3")
-    command = [sys.executable, "-m", "convscope", "notebook", "a.ipynb"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not process.stderr.readline().startswith("[2/3]"):
-            assert process.poll() is None
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert out == "a-executed.ipynb\n"
-    assert "KeyboardInterrupt" in err
-    assert err.endswith("convscope: interrupted\n")
+    answer = interrupted(tmp_path, "[2/3]")
+    assert answer.returncode == 130, answer.stderr
+    assert answer.stdout == "a-executed.ipynb\n"
+    assert "KeyboardInterrupt" in answer.stderr
+    assert answer.stderr.endswith("convscope: interrupted\n")
     first, second, third = nbformat.read(tmp_path / "a-executed.ipynb", as_version=4).cells
     assert (shown(first), second.outputs[-1].ename, third.outputs) == ("ready\n", "KeyboardInterrupt", [])
+
+
+def test_ctrl_c_that_a_cell_catches_stops_the_cells_after_it(tmp_path):
+    deaf = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('caught')"
+    write(str(tmp_path / "a.ipynb"), deaf, "print('never')")
+    answer = interrupted(tmp_path, "[1/2]")
+    assert (answer.returncode, answer.stdout) == (130, "a-executed.ipynb\n"), answer.stderr
+    assert answer.stderr.endswith("convscope: interrupted\n")
+    assert "[2/2]" not in answer.stderr
+    assert "failed" not in answer.stderr
+    first, second = nbformat.read(tmp_path / "a-executed.ipynb", as_version=4).cells
+    assert (shown(first), second.outputs) == ("caught\n", [])
+
+
+def test_a_second_ctrl_c_ends_a_cell_that_catches_all_and_says_so(tmp_path):
+    deaf = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        pass"
+    write(str(tmp_path / "a.ipynb"), deaf)
+    answer = interrupted(tmp_path, "[1/1]", presses=2)
+    assert (answer.returncode, answer.stdout) == (130, "a-executed.ipynb\n"), answer.stderr
+    assert "cell 1 of 1 failed: the process of the notebook ended: stopped by Ctrl-C\n" in answer.stderr
+    assert "memory" not in answer.stderr
+
+
+def test_ctrl_c_before_the_first_cell_ends_it_at_once(tmp_path):
+    write(str(tmp_path / "a.ipynb"), "import time\ntime.sleep(60)")
+    answer = interrupted(tmp_path, "a.ipynb: ")
+    assert (answer.returncode, answer.stderr) == (130, "convscope: interrupted\n")
+
+
+def test_ctrl_c_between_two_cells_stops_it(tmp_path):
+    class Impatient(Silent):
+        def finished(self, *what: Any) -> None:
+            super().finished(*what)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sources = [("code", f"print({number})") for number in range(4)]
+    outcome = run(as_notebook(sources), folder=tmp_path, watcher=Impatient())
+    assert (outcome.interrupted, outcome.failure) == (True, None)
+    assert outcome.ran < 3
 
 
 @pytest.mark.parametrize(
@@ -296,11 +375,20 @@ def test_no_kernel_is_said(tmp_path, monkeypatch):
         run(as_notebook([("code", "1")]), folder=tmp_path, watcher=Silent())
 
 
+def test_an_error_of_a_watcher_is_its_own(tmp_path):
+    class Broken(Silent):
+        def started(self, *what: Any) -> None:
+            raise RuntimeError("of the watcher")
+
+    with pytest.raises(RuntimeError, match=r"^of the watcher$"):
+        run(as_notebook([("code", "1")]), folder=tmp_path, watcher=Broken())
+
+
 def test_a_watcher_is_told_in_order_also_for_equal_cells(tmp_path):
     content = as_notebook([("code", "print(1)"), ("markdown", "words"), ("code", ""), ("code", "print(1)")])
     watcher = Silent()
     outcome = run(content, folder=tmp_path, watcher=watcher, environment={"A": "b"})
-    assert (outcome.total, outcome.failure, outcome.interrupted) == (2, None, False)
+    assert (outcome.total, outcome.ran, outcome.failure, outcome.interrupted) == (2, 2, None, False)
     assert watcher.told == [
         *(("started", 1, 2, "print(1)"), ("said", "1\n"), ("finished", 1)),
         *(("started", 2, 2, "print(1)"), ("said", "1\n"), ("finished", 2)),
@@ -359,3 +447,58 @@ def test_the_page_shows_every_kind_of_output_and_runs_nothing():
         *('src="data:image/svg+xml;base64,', "<td>1</td>", "<em>soft</em>", "&lt;Figure&gt;", "E: &lt;bad&gt;"),
     ):
         assert part in page, part
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]8;;https://a.b\x1b\\link\x1b]8;;\x07 \x1b]0;title\x07\x1b[?25lend\x1b[?25h\x1b(B\x1b=", "link end"),
+        (" 10%|#   |\r 50%|##  |\r100%|####|\nnext", "100%|####|\nnext"),
+        ("longer\rshort", "shortr"),
+        ("longer\r\x1b[Kshort\r\n", "short\n"),
+        ("a long line\x1b[2K\rx", "x"),
+        ("abc\x1b[3D\x1b[1K", "   "),
+        ("typo\b\be", "tyeo"),
+        ("cut off \x1b[3", "cut off "),
+        ("\x1b[2A<b>", "<b>"),
+    ],
+)
+def test_text_is_shown_as_a_terminal_leaves_it(written, left):
+    assert plain(written) == left
+
+
+PNG = base64.b64encode(b"\x89PNG of a picture").decode()
+
+
+def test_pictures_of_the_prose_are_put_into_the_page(tmp_path):
+    folder = tmp_path / "here"
+    (folder / "img").mkdir(parents=True)
+    for name in ("here/img/b c.JPG", "here/d.svg", "here/e.txt", "outside.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    prose = v4.new_markdown_cell("![one](attachment:a%20b.png) ![two](<img/b c.JPG>) [![three](./d.svg)](x)")
+    prose["attachments"] = {"a b.png": {"text/plain": "no", "image/png": PNG[:9] + "\n" + PNG[9:]}}
+    left = ["../outside.png", "link.png", "https://a.b/c.png", "//a.b/d.svg", "e.txt", "none.png", "attachment:z.png"]
+    left += [str(tmp_path / "outside.png"), "a%00.png", "img/" + 300 * "a" + ".png"]
+    others = v4.new_markdown_cell("\n".join(f"![]({name})" for name in left))
+    page = as_page(v4.new_notebook(cells=[prose, others]), "T", folder=folder)
+    contents = [("image/jpeg", b"here/img/b c.JPG"), ("image/svg+xml", b"here/d.svg")]
+    kinds = [("image/png", PNG), *((kind, base64.b64encode(content).decode()) for kind, content in contents)]
+    sources = re.findall(r'<img src="([^"]*)"', page)
+    assert sources[:3] == [f"data:{kind};base64,{content}" for kind, content in kinds]
+    assert sources[3:] == left
+    assert 'src="./d.svg"' in as_page(v4.new_notebook(cells=[prose]), "T")
+
+
+def test_the_page_shows_raw_cells():
+    page = as_page(v4.new_notebook(cells=[v4.new_raw_cell("\\begin{a} <b>")]), "T")
+    assert "<pre>\\begin{a} &lt;b&gt;</pre>" in page
+
+
+def test_the_page_has_the_pictures_beside_the_notebook(notebook):
+    Path("deep").mkdir()
+    Path("deep/b.png").write_bytes(base64.b64decode(PNG))
+    Path("deep/s.py").write_text("# %% [markdown]\n# ![](b.png)\n# %%\n1\n")
+    assert notebook("deep/s.py", "--out", "s.html").code == 0
+    assert f'src="data:image/png;base64,{PNG}"' in Path("s.html").read_text()

@@ -35,7 +35,7 @@ class Words:
     max_epochs: int | None = None
     """Epochs at most in each training, whatever the file says."""
     limit: int | None = None
-    """Images at most of the training split, and of the test split."""
+    """Images at most of the training split, and of the test split, of Fashion-MNIST."""
     runs: Path | None = None
     """Keep every training in a run folder in here; the same words again go on where it was stopped."""
     force: Switch = False
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
     out = _place(asked)
     content = _read(asked.file)
     outcome = _run(content, asked.file, limits, asked.runs)
-    text = notebook.as_page(content, asked.file.stem) if out.suffix == ".html" else _as_json(content)
+    text = _as_page(content, asked.file) if out.suffix == ".html" else _as_json(content)
     files.write_bytes(out, text.encode())
     if outcome.failure is not None:
         _show(outcome.failure, outcome.total)
@@ -104,6 +104,7 @@ def _run(content: Any, file: Path, limits: Limits, runs: Path | None) -> Outcome
     say.print(f"{file.name}: `from d2l import torch as d2l` gives convscope.d2l", soft_wrap=True)
     if limits:
         say.print(f"shortened to {limits}; numbers of the text need the whole training", soft_wrap=True)
+    log = _Log()
     preparation = "import convscope.d2l.activate\n"
     if file.suffix == ".py":  # a script knows its own name, and has the words of its command line to itself
         preparation += f"import sys; sys.argv = [{str(file)!r}]; __file__ = {str(file.resolve())!r}\n"
@@ -111,14 +112,14 @@ def _run(content: Any, file: Path, limits: Limits, runs: Path | None) -> Outcome
         outcome = notebook.run(
             content,
             folder=file.resolve().parent,
-            watcher=_Log(),
+            watcher=log,
             preparation=preparation,
             environment=limits.environment() | ({} if runs is None else {RUNS: str(runs.resolve())}),
         )
     except NotebookError as error:
         raise NotebookError(f"{file}: {error}") from error
-    if outcome.failure is None:
-        say.print(f"{outcome.total} cells in {duration(outcome.seconds)}")
+    if outcome.failure is None and not outcome.interrupted:
+        log.ended(outcome)
     return outcome
 
 
@@ -142,11 +143,17 @@ class _Log:
         if seconds >= WORTH_TELLING:
             self._line(f"    {duration(seconds)}")
 
-    def _line(self, text: str) -> None:
+    def ended(self, outcome: Outcome) -> None:
+        """All went well."""
+        if outcome.ran < outcome.total:
+            self._line(f"the program ended itself in cell {outcome.ran} of {outcome.total}; later cells were not run")
+        self._line(f"{outcome.ran} cell{'s' * (outcome.ran != 1)} in {duration(outcome.seconds)}", style="")
+
+    def _line(self, text: str, *, style: str = "dim") -> None:
         if self._open:
             sys.stderr.write("\n")
             self._open = False
-        messages().print(text, style="dim", soft_wrap=True)
+        messages().print(text, style=style, soft_wrap=True)
 
 
 def _show(failure: Failure, total: int) -> None:
@@ -156,6 +163,10 @@ def _show(failure: Failure, total: int) -> None:
     parts = [f"convscope: cell {failure.number} of {total} failed: {failure.reason}", "", *numbered]
     parts += ["", failure.traceback] if failure.traceback else []
     print("\n".join(parts), file=sys.stderr)
+
+
+def _as_page(content: Any, file: Path) -> str:
+    return notebook.as_page(content, file.stem, folder=file.resolve().parent)
 
 
 def _as_json(content: Any) -> str:

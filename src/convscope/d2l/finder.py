@@ -1,14 +1,13 @@
 """Finds our names where a program says ``from d2l import torch as d2l``.
 
 A finder in front of all others answers for the package ``d2l``, whether the real one is installed or not. Nothing on
-the disk is touched, and another process knows nothing of it. In a notebook, lines that would install the real one over
-it are left out and say so.
+the disk is touched, and another process knows nothing of it. In a notebook, commands that would install the real one
+over it are left out and say so.
 """
 
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -18,14 +17,12 @@ from types import ModuleType
 from typing import Any
 
 from convscope import __version__
+from convscope.d2l import installs
 from convscope.d2l.voice import say
 
 BOOK, NAMES, OURS = "d2l", "d2l.torch", "convscope.d2l.torch"
 INTERFACE = "1.0.3"
 """The version of the book's library whose names these are."""
-
-_SHELL = re.compile(r"^\s*(?:!|%|get_ipython\(\)\.system\(['\"])(?=.*\bpip\d?\s+install\s)")
-_THE_BOOK = re.compile(r"(?P<quote>['\"]?)(?:d2l(?:\[[\w,-]*\])?(?:[=<>!~]=?[\w.*,=<>!~]+)?|git\+\S*d2l-\S+)(?P=quote)")
 
 
 class _Package(Loader):
@@ -94,8 +91,8 @@ def activate(shell: Any = None) -> None:
         sys.meta_path.insert(0, BookFinder())
         say(f"from here on `from d2l import torch as d2l` gives convscope.d2l {__version__}; no file was changed")
     shell = _running_shell() if shell is None else shell
-    if shell is not None and without_install not in shell.input_transformers_cleanup:
-        shell.input_transformers_cleanup.append(without_install)
+    if shell is not None:
+        installs.add_to(shell)
 
 
 def deactivate(shell: Any = None) -> None:
@@ -105,44 +102,8 @@ def deactivate(shell: Any = None) -> None:
         sys.modules.pop(NAMES, None)
         del sys.modules[BOOK]
     shell = _running_shell() if shell is None else shell
-    if shell is not None and without_install in shell.input_transformers_cleanup:
-        shell.input_transformers_cleanup.remove(without_install)
-
-
-def without_install(lines: list[str]) -> list[str]:
-    r"""The lines of a cell, of which none installs the book's library; what else a line installs stays.
-
-    Example:
-        >>> "".join(without_install(["!pip install d2l==1.0.3 pandas\n", "x = 1\n"]))
-        '!pip install pandas\nx = 1\n'
-    """
-    return [_without_install(line) for line in lines]
-
-
-def _without_install(line: str) -> str:
-    start = _SHELL.match(line)
-    if start is None:
-        return line
-    words = line[start.end() :].split()
-    first = words.index("install") + 1
-    last = next((i for i, word in enumerate(words) if word in ("#", "|", "&", "&&", "||", ";")), len(words))
-    kept = [word for word in words[first:last] if not _THE_BOOK.fullmatch(_bare(word))]
-    if len(kept) == last - first:
-        return line
-    indent, end = line[: len(line) - len(line.lstrip())], "\n" if line.endswith("\n") else ""
-    if all(_bare(word).startswith("-") or not _bare(word) for word in kept):  # nothing but options is left
-        return f"{indent}__import__({__name__!r}, fromlist=['skipped']).skipped({line.strip()!r});{end}"
-    return f"{line[: start.end()]}{' '.join(words[:first] + kept + words[last:])}{end}"
-
-
-def _bare(word: str) -> str:
-    """A word without what closes ``get_ipython().system('...')``."""
-    return re.sub(r"['\"]\)$", "", word)
-
-
-def skipped(line: str) -> None:
-    """Say which line was left out; this stands in its place."""
-    say(f"left out `{line}`: d2l is convscope's own here")
+    if shell is not None:
+        installs.remove_from(shell)
 
 
 def _active() -> bool:

@@ -20,7 +20,7 @@ class Limits:
 
     Args:
         max_epochs: Epochs at most in each fit; None leaves the program's own number.
-        images: Images at most of the training split, and as many of the test split; None takes all.
+        images: Images at most of Fashion-MNIST's training split, and as many of its test split; None takes all.
 
     Raises:
         ValueError: A number below 1.
@@ -29,7 +29,7 @@ class Limits:
         >>> Limits(max_epochs=1, images=500).environment()
         {'CONVSCOPE_MAX_EPOCHS': '1', 'CONVSCOPE_LIMIT': '500'}
         >>> print(Limits(max_epochs=1, images=500))
-        at most 1 epoch, at most 500 images of each split
+        at most 1 epoch, at most 500 images of each split of Fashion-MNIST
         >>> Limits().epochs(10), Limits(max_epochs=3).epochs(10), Limits(max_epochs=30).epochs(10)
         (10, 3, 10)
     """
@@ -48,7 +48,7 @@ class Limits:
     def __str__(self) -> str:
         parts = [] if self.max_epochs is None else [f"at most {self.max_epochs:,} epoch{'s' * (self.max_epochs != 1)}"]
         if self.images is not None:
-            parts.append(f"at most {self.images:,} image{'s' * (self.images != 1)} of each split")
+            parts.append(f"at most {self.images:,} image{'s' * (self.images != 1)} of each split of Fashion-MNIST")
         return ", ".join(parts) or "no limit"
 
     def epochs(self, wanted: int) -> int:

@@ -2,7 +2,8 @@
 
 A cell of code stands between a fence with ``{.python .input}`` and three backticks. A line ``%%tab mxnet, pytorch``
 (``#@tab`` in older files) says for whom it is; a cell without one is for the first framework, PyTorch. Inside a cell
-``if tab.selected('pytorch'):`` chooses as well. What is left here is what a reader of the tab "pytorch" sees.
+``if tab.selected('pytorch'):`` chooses as well, and so does ``a if tab.selected('pytorch') else b``. What is left here
+is what a reader of the tab "pytorch" sees.
 
 Source:
     Zhang, Lipton, Li and Smola, "Dive into Deep Learning"; the marks are those of its tool d2lbook.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +26,8 @@ _CELL_TAB = re.compile(r"(?:%%|#\s*@)tab[ \t]+([\w, \t]+)")
 _TEXT_TAB = re.compile(r"^:begin_tab:`([\w, ]+)`")
 _CHOICE = re.compile(r"^(?P<indent>[ ]*)(?P<word>if|elif|else)\b(?P<test>[^:]*?):[ ]*(?P<rest>[^#\s].*)?")
 _SELECTED = re.compile(r"\btab\.selected\(")
-_MACHINERY = re.compile(r"^\s*(?:%load_ext\s+d2lbook\.tab|tab\.interact_select\()")
+_EXTENSION = re.compile(r"^\s*%load_ext\s+d2lbook\.tab")
+_MENU = re.compile(r"^\s*tab\.interact_select\s*\(")
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,38 @@ def _chosen(cell: Cell, tab: str) -> Cell:
     named = {name.strip() for name in tabs[1].split(",")} if tabs is not None else {TAB}
     if tab not in named and "all" not in named:
         return Cell(cell.kind, "", cell.line)
-    lines = [line for line in cell.source.splitlines() if not _CELL_TAB.search(line) and not _MACHINERY.match(line)]
+    lines = _without_machinery([line for line in cell.source.splitlines() if not _CELL_TAB.search(line)])
     if any(_SELECTED.search(line) for line in lines):  # what is moved left is counted in spaces
         lines = [_indented_by_spaces(line) for line in lines]
-    return Cell(cell.kind, "\n".join(flatten(lines, tab)).strip("\n"), cell.line)
+    return Cell(cell.kind, _answered("\n".join(flatten(lines, tab)), tab).strip("\n"), cell.line)
+
+
+def _without_machinery(lines: list[str]) -> list[str]:
+    """Lines of code without those that only show the tabs in a notebook."""
+    kept: list[str] = []
+    i = 0
+    while i < len(lines):
+        if _MENU.match(lines[i]):
+            i += _statement_length(lines[i:])
+        else:
+            kept += [] if _EXTENSION.match(lines[i]) else [lines[i]]
+            i += 1
+    return kept
+
+
+def _statement_length(lines: list[str]) -> int:
+    """How many lines the statement takes that begins the first; one, if it never ends."""
+    ends = (token.start[0] for token in _tokens("\n".join(lines)) if token.type == tokenize.NEWLINE)
+    return next(ends, 1)
+
+
+def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
+    """Python's tokens, as far as the code has any: it may have lines for IPython."""
+    lines = iter(source.splitlines(keepends=True))
+    try:
+        yield from tokenize.generate_tokens(lambda: next(lines, ""))
+    except (tokenize.TokenError, SyntaxError):
+        return
 
 
 def _text(source: str, tab: str) -> str:
@@ -166,6 +198,34 @@ def _branch(lines: list[str], start: int, tab: str) -> tuple[list[str], int]:
             taken = rest + _moved_left(lines[i + 1 : end], indent)
         i = end
     return taken or [], i
+
+
+def _answered(source: str, tab: str) -> str:
+    """Code in which each ``tab.selected(...)`` that stands in an expression is its value."""
+    if not _SELECTED.search(source):
+        return source
+    begins = [0]
+    for line in source.splitlines(keepends=True):
+        begins.append(begins[-1] + len(line))
+    places = [(begins[row - 1] + column, begins[last - 1] + end) for (row, column), (last, end) in _questions(source)]
+    for start, end in reversed(places):  # from the end, so that the places before stay where they are
+        asked = source[start:end]
+        source = f"{source[:start]}{_is_for(asked, tab, asked)}{source[end:]}"
+    return source
+
+
+def _questions(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where each ``tab.selected(...)`` begins and ends, as (row from 1, column from 0); not in strings and comments."""
+    tokens = list(_tokens(source))
+    words = [token.string for token in tokens]
+    for i, token in enumerate(tokens):
+        if words[i : i + 4] == ["tab", ".", "selected", "("]:
+            depth = 0
+            for closing in tokens[i + 3 :]:
+                depth += (closing.string in ("(", "[", "{")) - (closing.string in (")", "]", "}"))
+                if not depth:
+                    yield token.start, closing.end
+                    break
 
 
 def _is_for(test: str, tab: str, line: str) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
@@ -34,7 +37,7 @@ class OwnPython(AsyncKernelManager):
 
 
 class Client(NotebookClient):
-    """Runs cells, and passes on what they write while they write it.
+    """Runs cells, and passes on what they write while they write it. Ctrl-C cancels its start.
 
     Args:
         notebook: An ``nbformat.NotebookNode``.
@@ -51,6 +54,13 @@ class Client(NotebookClient):
             coalesce_streams=True,
         )
         self._said = said
+
+    async def async_start_new_kernel(self, **kwargs: Any) -> None:
+        """Start the process, with no handler of nbclient's for Ctrl-C: it would leave who waits waiting."""
+        task = asyncio.current_task()
+        with suppress(RuntimeError, ValueError):  # Windows has no such handlers, nor has a thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)  # type: ignore[union-attr]
+        await super().async_start_new_kernel(**kwargs)
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         """Take one message of the kernel."""

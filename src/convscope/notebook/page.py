@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
-import re
 from collections.abc import Callable
+from pathlib import Path
 from string import Template
 from typing import Any
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+from convscope.notebook.prose import Prose, data_uri
+from convscope.notebook.terminal import plain
+
 _PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
@@ -49,26 +51,27 @@ th, td { padding: .25rem .6rem; border: 1px solid var(--muted); }
 """
 
 
-def as_page(notebook: Any, title: str) -> str:
-    """The page of a notebook: prose, code, and what each cell showed.
+def as_page(notebook: Any, title: str, *, folder: Path | None = None) -> str:
+    """The page of a notebook: prose with its pictures, code, and what each cell showed.
 
     Args:
         notebook: An ``nbformat.NotebookNode``.
         title: For the window.
+        folder: Where the pictures lie that its prose names; None leaves them as they are named.
     """
-    from markdown_it import MarkdownIt
     from pygments import highlight  # type: ignore[import-untyped]
     from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
     from pygments.lexers import PythonLexer  # type: ignore[import-untyped]
 
-    prose = MarkdownIt("commonmark", {"html": False}).enable("table")
-    look = HtmlFormatter(nowrap=True)
+    prose, look = Prose(folder), HtmlFormatter(nowrap=True)
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cells.append(f"<section>\n{prose.render(cell.source)}</section>")
+            cells.append(f"<section>\n{prose(cell.source, cell.get('attachments'))}</section>")
         elif cell.cell_type == "code":
-            cells.append(_code(cell, highlight(cell.source, PythonLexer(), look), prose.render))
+            cells.append(_code(cell, highlight(cell.source, PythonLexer(), look), prose))
+        else:
+            cells.append(f"<section>\n<pre>{html.escape(cell.source)}</pre>\n</section>")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".source")
     style = f"{_STYLE}{look.get_style_defs('.source')}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
     return _PAGE.substitute(title=html.escape(title), style=style, cells="\n".join(cells))
@@ -94,7 +97,7 @@ def _output(output: Any, prose: Callable[[str], str]) -> str:
         return _picture("image/svg+xml", base64.b64encode(data["image/svg+xml"].encode()).decode())
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
-            return _picture(kind, data[kind].replace("\n", ""))
+            return _picture(kind, data[kind])
     if "text/html" in data:
         return str(data["text/html"])
     if "text/markdown" in data:
@@ -103,8 +106,8 @@ def _output(output: Any, prose: Callable[[str], str]) -> str:
 
 
 def _words(text: str, kind: str = "") -> str:
-    return f'<pre class="{kind}">{html.escape(_COLOURS.sub("", text))}</pre>' if text else ""
+    return f'<pre class="{kind}">{html.escape(plain(text))}</pre>' if text else ""
 
 
 def _picture(kind: str, content: str) -> str:
-    return f'<img alt="a figure" src="data:{kind};base64,{content}">'
+    return f'<img alt="a figure" src="{data_uri(kind, content)}">'
