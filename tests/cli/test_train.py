@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 
 from convscope import data, models
 from convscope.cli.train import _print_result
-from convscope.train import RECIPES, History, Row, Run
+from convscope.train import RECIPES, History, Row, Run, check_free
 
 SHORT = ("--epochs", "1", "--threads", "1")
 
@@ -73,6 +74,31 @@ def test_a_learning_rate_is_looked_for_and_drawn(convscope, tmp_path):
     assert (tmp_path / "lr" / "lr_range.png").read_bytes().startswith(b"\x89PNG")
     again = convscope("train", "--find-lr", "--threads", "1", "--out", tmp_path / "lr")
     assert (again.code, "is there already; add --force" in again.err) == (2, True)
+    check_free(tmp_path / "lr", overwrite=False)  # the run that it was made for may follow
+
+
+def test_a_range_test_that_cannot_be_leaves_no_folder(convscope, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = convscope("train", "--find-lr", "--batch-size", "5000")
+    assert (answer.code, "is more than the 1,438 training images" in answer.err) == (2, True)
+    assert not [*tmp_path.rglob("*find-lr*")]
+    answer = convscope("train", "--find-lr", "--tensorboard")
+    assert (answer.code, "leave --tensorboard out" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("module", "flag", "extra"),
+    [("torch.utils.tensorboard", "--tensorboard", "tensorboard"), ("kornia.enhance", "--trivial", "augment")],
+)
+def test_a_package_that_is_missing_is_named_before_anything_is_read(convscope, monkeypatch, module, flag, extra):
+    from convscope.data.augment import trivial
+
+    trivial._kornia.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    answer = convscope("train", flag, "--data", "no such folder/")
+    assert answer.code == 1
+    assert f"pip install 'convscope[{extra}]'" in answer.err
+    assert "should not happen" not in answer.err
 
 
 def test_a_finished_run_is_not_resumed_and_another_setting_needs_force(convscope, run):

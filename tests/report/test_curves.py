@@ -56,23 +56,20 @@ def test_training_is_drawn_from_the_finer_rows_at_fractions_of_an_epoch():
     assert line(figure, 1) == ([1.0], [1.75])
 
 
-@pytest.mark.parametrize(
-    ("ends", "step", "place"),
-    [
-        ((20, 40), 50, 2.5),  # an epoch that is not over
-        ((20, 30, 40), 25, 1.5),  # twice the batch from the second epoch on
-        ((20, 30, 40), 40, 3.0),
-        ((10, 30), 20, 1.5),  # half the batch
-        ((10, 30), 40, 2.5),
-        ((20, 40, 50), 50, 2.5),  # --epochs 2.5
-        ((20, 40, 50), 45, 2.25),
-    ],
-)
-def test_steps_lie_between_the_ends_of_their_own_epoch(ends: tuple[int, ...], step: int, place: float):
-    epochs = [dataclasses.replace(made.epoch(number), step=end) for number, end in enumerate(ends, 1)]
-    rows = sorted([*epochs, made.step(step), made.step(1), made.step(2), made.step(3)], key=lambda row: row.step)
-    x, _ = line(figures.loss_curve(History(tuple(rows))), 0)
-    assert x[3] == pytest.approx(place)
+def test_rows_that_say_where_they_are_lie_there():
+    """A run that went on with other batches, and ended in the middle of an epoch."""
+    steps = [dataclasses.replace(made.step(step), epochs=place) for step, place in ((10, 0.5), (25, 1.5), (28, 1.8))]
+    ends = [dataclasses.replace(made.epoch(1), epochs=1.0), dataclasses.replace(made.epoch(2), step=29, epochs=1.9)]
+    figure = figures.loss_curve(History((steps[0], ends[0], *steps[1:], ends[1])))
+    assert line(figure, 0)[0] == [0.5, 1.5, 1.8]
+    assert line(figure, 1)[0] == [1.0, 1.9]
+
+
+def test_the_curve_is_of_the_split_that_judges_now():
+    rows = (made.epoch(1, split="val"), made.epoch(2))
+    assert History(rows).split == "test"
+    assert History(rows[::-1]).split == "val"
+    assert line(figures.loss_curve(History(rows)), 1)[0] == [2]
 
 
 def test_the_legend_says_what_the_table_says_not_the_last_few_steps():

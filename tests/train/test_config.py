@@ -35,6 +35,7 @@ from convscope.train import (
             "--warmup-epochs must",
         ),
         (lambda: ScheduleConfig(warmup_epochs=1), "--warmup-epochs goes with --sched constant or cosine"),
+        (lambda: ScheduleConfig(sched="cosine", rise=0.5), "--rise goes with --sched one-cycle or triangle"),
         (lambda: TrainConfig(saving=SavingConfig(keep="best")), "--keep best chooses by a validation split"),
         (lambda: TrainConfig(saving=SavingConfig(patience=2)), "--patience chooses by a validation split"),
         (lambda: recipe("defualt"), "unknown recipe 'defualt'; did you mean 'default'?"),

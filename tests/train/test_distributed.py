@@ -25,7 +25,7 @@ from convscope.train import (
     TrainConfig,
     Trainer,
 )
-from convscope.train.distributed import World
+from convscope.train.distributed import World, _here
 from convscope.train.meter import Meter
 from convscope.train.objective import Outcome
 from train.shares import build
@@ -168,7 +168,15 @@ def test_batches_that_leave_a_process_without_an_image_are_refused(size, world, 
 
     images = 1438 if world == 4 else 1400
     with pytest.raises(ValueError, match=said):
-        _check_batches(dataclasses.replace(FIFTY, batch_size=size), build(), images, World(0, world))
+        _check_batches(dataclasses.replace(FIFTY, batch_size=size), images, World(0, world))
+
+
+def test_a_launcher_that_does_not_say_which_process_this_is_is_told_what_is_missing(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=r"nothing says RANK and LOCAL_RANK and LOCAL_WORLD_SIZE; start them with"):
+        _here()
 
 
 def test_a_world_of_one_needs_nobody():

@@ -233,6 +233,62 @@ def test_tensorboard_gets_every_number(tmp_path, dataset):
     assert losses == pytest.approx({row.step: row.values["test_loss"] for row in run.history.of("epoch")})
 
 
+def test_tensorboard_has_each_row_once_after_a_stop_and_nothing_of_a_run_that_was_replaced(tmp_path, dataset):
+    pytest.importorskip("tensorboard", reason="needs convscope[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    class Died(Exception):
+        pass
+
+    def die(event: object) -> None:
+        if isinstance(event, Logged) and event.row.kind == "step" and event.row.step == 18:
+            raise Died
+
+    config, out = dataclasses.replace(SMALL, epochs=4), tmp_path / "run"
+    Trainer(SMALL, listeners=[TensorBoard()]).fit(build(), dataset, out=out)
+    with pytest.raises(Died):
+        Trainer(config, listeners=[TensorBoard(), die]).fit(build(), dataset, out=out, overwrite=True)
+    run = Trainer.resume(out, build(), dataset, listeners=[TensorBoard()])
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    for kind, name in (("epoch", "test_loss"), ("step", "train_loss")):
+        losses = [(event.step, event.value) for event in events.Scalars(f"{kind}/{name}")]
+        expected = [(row.step, pytest.approx(row.values[name])) for row in run.history.of(kind)]
+        assert losses == expected
+
+
+def test_rows_say_how_many_epochs_are_done_also_where_batches_changed(tmp_path, dataset):
+    """240 images: 8 batches of 32 an epoch, or 4 of 64."""
+    half = dataclasses.replace(SMALL, epochs=1.5)
+    run = Trainer(half).fit(build(), dataset, out=tmp_path / "run")
+    assert [row.epochs for row in run.history.of("step")] == [3 / 8, 6 / 8, 9 / 8, 12 / 8]
+    assert [row.epochs for row in (*run.history.of("epoch"), *run.history.of("end"))] == [1.0, 1.5, 1.5]
+    wider = dataclasses.replace(SMALL, epochs=3, batch_size=64)
+    run = Trainer.resume(run.path, build(), dataset, config=wider, force=True)
+    assert [(row.step, row.epochs) for row in run.history.of("epoch")] == [(8, 1.0), (12, 1.5), (14, 2.0), (18, 3.0)]
+    assert [row.epochs for row in Run.open(run.path).history.rows] == [row.epochs for row in run.history.rows]
+
+
+def test_lazy_layers_get_their_shapes_before_anything_looks_at_them(tmp_path, dataset):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LazyConv2d(8, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    assert Trainer(SMALL).find_lr(model, dataset).rates
+    run = Trainer(SMALL).fit(model, dataset, out=tmp_path / "run")
+    assert run.history.of("end")
+    assert model[1].num_batches_tracked == 16
+
+
+@pytest.mark.parametrize("last", [1, 15])
+def test_batch_norm_over_pixels_takes_one_image_and_over_none_does_not(tmp_path, dataset, last):
+    """240 images: 1 and 239 an epoch, or batches of one; a norm that sees one number of an image needs two."""
+    config = dataclasses.replace(SMALL, epochs=1, batch_size=1 if last == 1 else 239)
+    few = dataclasses.replace(dataset, train=dataset.train.take(torch.arange(240 if last > 1 else 12)))
+    assert Trainer(config).fit(build(), few, out=tmp_path / "run").history.of("end")
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    with pytest.raises(ValueError, match="batch norm cannot normalise one image alone"):
+        Trainer(config).fit(flat, few, out=tmp_path / "flat")
+
+
 def test_finding_a_rate_leaves_no_trace(tmp_path, dataset, monkeypatch):
     """In the network, in the generators, in the settings of the process, on the disk."""
     monkeypatch.chdir(tmp_path)

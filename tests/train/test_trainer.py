@@ -308,7 +308,7 @@ def test_the_first_bad_loss_is_named_however_late_it_is_looked_at(tmp_path, data
 
 
 def test_a_batch_of_one_before_a_batch_norm_is_refused(tmp_path, dataset):
-    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     config = TrainConfig(batch_size=239)
     with pytest.raises(ValueError, match=r"--batch-size 239 leaves 1 image in .* try --batch-size 238"):
         Trainer(config).fit(net, dataset, out=tmp_path / "run")

@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if is_about_words(error):
             return _fail(str(error), WRONG_WORDS)
+        if _is_ours(error, ModuleNotFoundError):  # an extra that is not installed; the message says what to type
+            return _fail(str(error), FAILED)
         return _fail(_unexpected(error), FAILED)
 
 
@@ -101,11 +103,16 @@ def _run(words: list[str]) -> int:
 
 def is_about_words(error: Exception) -> bool:
     """Whether a ``ValueError`` is ours, about something that was typed; one from elsewhere is a bug."""
+    return _is_ours(error, ValueError)
+
+
+def _is_ours(error: Exception, kind: type[Exception]) -> bool:
+    """Whether an error is of this very kind, and was raised by a line of this package."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     raised_in = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
-    return type(error) is ValueError and raised_in.partition(".")[0] == "convscope"
+    return type(error) is kind and raised_in.partition(".")[0] == "convscope"
 
 
 def _forget_output() -> None:

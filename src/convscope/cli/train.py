@@ -23,6 +23,7 @@ from convscope.naming import duration
 from convscope.report.figures import lr_range
 from convscope.train import (
     ALONE,
+    RANGE_PICTURE,
     Listener,
     OtherProcessFailed,
     Run,
@@ -165,13 +166,14 @@ def _start_from(model: nn.Module, weights: Path, console: Console) -> None:
 
 def _find_lr(asked: Words, trainer: Trainer, model: nn.Module, dataset: data.Dataset) -> int:
     """The learning-rate range test: a picture and two suggestions."""
-    folder = asked.out or next_free(Path("runs"), f"{asked.model}-{dataset.name}-find-lr")
-    picture = folder / "lr_range.png"
-    if picture.exists() and not asked.force:
-        raise ValueError(f"{picture} is there already; add --force to replace it, or choose another --out")
+    if asked.out is not None and (asked.out / RANGE_PICTURE).exists() and not asked.force:
+        there = asked.out / RANGE_PICTURE
+        raise ValueError(f"{there} is there already; add --force to replace it, or choose another --out")
     with progress_bar("raising the learning rate") as progress:
         found = trainer.find_lr(model, dataset, progress=progress)
+    folder = asked.out or next_free(Path("runs"), f"{asked.model}-{dataset.name}-find-lr")
     folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / RANGE_PICTURE
     report.save_figure(lr_range(found, title=f"{asked.model} on {dataset.name}"), picture)
     if asked.json:
         print_json({**found.to_dict(), "picture": str(picture)})

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from convscope.cli.console import Switch, parse
+from convscope.data.augment import trivial
 from convscope.errors import RunError
-from convscope.train import Run, TrainConfig, World, recipe, started_by_torchrun
+from convscope.train import Run, TensorBoard, TrainConfig, World, recipe, started_by_torchrun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,17 @@ def _going_on(asked: Words, run: Run) -> Words:
 
 
 def _checked(asked: Words) -> Words:
-    """Refuse words that do not go together."""
+    """Refuse words that do not go together, and those that need a package that is not installed."""
     if started_by_torchrun() and asked.out is None and asked.resume is None:
         raise ValueError("torchrun starts a worker that died again, which must find its run: name it with --out")
     if asked.recipe == "finetune" and asked.init is None:
         raise ValueError("--recipe finetune starts from weights: name a run or a file of weights with --init")
+    if asked.find_lr and asked.tensorboard:
+        raise ValueError("--find-lr trains nothing that TensorBoard could show; leave --tensorboard out")
+    if asked.tensorboard:
+        TensorBoard()
+    if asked.settings.augment.trivial:
+        trivial.operations()
     return asked
 
 

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from typing import Any, Literal, cast
 
 import torch
-from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
@@ -27,6 +26,7 @@ from convscope.train.loop import Loop
 from convscope.train.parts import Parts
 from convscope.train.plan import choose_plan
 from convscope.train.probe import device_name
+from convscope.train.shaped import give_shapes
 from convscope.train.unkept import Unkept
 from convscope.train.watch import BadLoss
 from convscope.train.way import process_kept
@@ -54,7 +54,7 @@ def learn(trainer: Trainer, epochs: int, place: Place | None = None) -> None:
             if loop.epoch < parts.epochs:
                 _run(loop)
     before = trainer._history.rows if trainer._history is not None else ()
-    trainer._history = History((*before, *loop.rows))
+    trainer._history = History((*before, *loop.ledger.rows))
 
 
 def _run(loop: Loop) -> None:
@@ -125,7 +125,7 @@ def _plan(trainer: Trainer, config: TrainConfig, train: Stream, device: torch.de
         batch = next(train.batches())
     model = trainer.model
     if any(is_lazy(p) for p in model.parameters()):
-        _give_shapes(model, trainer.prepare_batch(batch[1].having(batch[0])))
+        give_shapes(model, *(part[:2] for part in trainer.prepare_batch(batch[1].having(batch[0]))[:-1]))
     if plain:
         return _book_plan(device)
     trial = BookObjective(trainer, trial=True)
@@ -143,15 +143,6 @@ def _book_plan(device: torch.device) -> Plan:
         threads=torch.get_num_threads(),
         reason="float32 as the book computes",
     )
-
-
-def _give_shapes(model: nn.Module, batch: Any) -> None:
-    """One forward pass of two images in eval mode, which leaves norms and dropout alone."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        model(*(part[:2] for part in batch[:-1]))
-    model.train(training)
 
 
 def _config(trainer: Trainer, epochs: int) -> TrainConfig:

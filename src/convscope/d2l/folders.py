@@ -127,11 +127,11 @@ def _restored(run: Run, parts: Parts) -> Loop:
         return loop
     loop.restore(store.newest(say), history)
     if history.of("end"):
-        loop.rows = list(history.rows)
+        loop.ledger.rows = list(history.rows)
         parts.model.eval()
         say(f"{run.path} is complete: its weights and curves are taken from there, and nothing is trained")
         return loop
-    run.rewrite_history(History(tuple(loop.rows)))
+    run.rewrite_history(History(tuple(loop.ledger.rows)))
     run.note_sitting(environment(parts.plan, command=None))
     say(f"{run.path} goes on after epoch {loop.epoch} of {parts.epochs}")
     return loop

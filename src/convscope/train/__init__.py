@@ -5,7 +5,7 @@ from convscope.train.config import ExecutionConfig, OptimizerConfig, SavingConfi
 from convscope.train.distributed import ALONE, World, join, started_by_torchrun
 from convscope.train.events import Event, Finished, History, Listener, Logged, Noted, Row, Started, Stepped
 from convscope.train.find_lr import LrRange
-from convscope.train.folder import check_free, next_free
+from convscope.train.folder import RANGE_PICTURE, check_free, next_free
 from convscope.train.messages import OtherProcessFailed
 from convscope.train.objective import Classification, Objective, Outcome
 from convscope.train.plan import Plan, find_device
@@ -16,6 +16,7 @@ from convscope.train.trainer import Trainer
 
 __all__ = [
     "ALONE",
+    "RANGE_PICTURE",
     "RECIPES",
     "AugmentConfig",
     "Classification",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from convscope.train.objective import Classification, Objective
 from convscope.train.optim import build_optimizer
 from convscope.train.parts import Parts
 from convscope.train.plan import Plan, choose_plan, find_device
+from convscope.train.shaped import give_shapes
 
 EVALUATION_BATCH = 500  # images; nothing is kept for a gradient, so it may exceed the training batch
 
@@ -57,11 +59,14 @@ def assemble(
     with world.together():
         device = _device_of(config, world, resumed)
         learn, held, test = _splits(config, dataset)
-        _check_batches(config, model, len(learn), world)
+        _check_batches(config, len(learn), world)
         preprocess = preprocess_for(dataset, config)
         train = _learning(config, learn, preprocess, device=device, world=world)
         objective = objective or _classification(config, learn, device)
-        head = _check_network(config, model, objective, dataset, preprocess, device=device, world=world)
+        with _norms_watched(model) as lonely:
+            head = _check_network(config, model, objective, dataset, preprocess, device=device, world=world)
+        if any(lonely):
+            _check_batches(config, len(learn), world, least=2)
         plan = _plan_for(config, model, objective, train, world, resumed)
     if config.execution.compile and not plan.compiled:
         emit(Noted(f"--compile was asked for and not done: {plan.reason}"))
@@ -71,11 +76,7 @@ def assemble(
     if world.rank:  # each process drops out other units
         seed_generators(config.seed ^ (world.rank << 40))
 
-    def judging(images: ImageSet) -> Loader:
-        batch_size = max(EVALUATION_BATCH, config.batch_size) * world.size
-        return Loader(images, preprocess, batch_size=batch_size, device=device, share=world.share)
-
-    tested = judging(test)
+    tested = _judging(config, test, preprocess, device=device, world=world)
     return Parts(
         config=config,
         plan=plan,
@@ -87,7 +88,7 @@ def assemble(
         average=WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
         head=head,
         train=train,
-        held=judging(held) if held is not test else tested,
+        held=tested if held is test else _judging(config, held, preprocess, device=device, world=world),
         test=tested,
         emit=emit,
     )
@@ -96,6 +97,13 @@ def assemble(
 def preprocess_for(dataset: Dataset, config: TrainConfig) -> Preprocess:
     """From these images to what the network sees."""
     return Preprocess.of(dataset, image_size=config.image_size, normalize=config.normalize)
+
+
+def see_shapes(model: nn.Module, dataset: Dataset, config: TrainConfig) -> None:
+    """Show two images to a network that still has lazy layers, which draw their weights now."""
+    if any(is_lazy(p) for p in model.parameters()):
+        device = next(p.device for p in model.parameters())
+        give_shapes(model, preprocess_for(dataset, config)(dataset.test.images[:2].to(device)))
 
 
 def describe(model: nn.Module, dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
@@ -130,6 +138,14 @@ def _learning(
         augment=Augment(config.augment, preprocess, seed=config.seed) if config.augment.active else None,
         share=world.share,
     )
+
+
+def _judging(
+    config: TrainConfig, images: ImageSet, preprocess: Preprocess, *, device: torch.device, world: World
+) -> Loader:
+    """Batches to be judged by, in their order."""
+    batch_size = max(EVALUATION_BATCH, config.batch_size) * world.size
+    return Loader(images, preprocess, batch_size=batch_size, device=device, share=world.share)
 
 
 def _classification(config: TrainConfig, images: ImageSet, device: torch.device) -> Objective:
@@ -173,19 +189,44 @@ def _device_of(config: TrainConfig, world: World, resumed: Plan | None) -> torch
     return device
 
 
-def _check_batches(config: TrainConfig, model: nn.Module, images: int, world: World) -> None:
-    """The last batch of an epoch must feed every process, and batch norm needs two images of each."""
-    batch = config.batch_size * world.size
+@contextmanager
+def _norms_watched(model: nn.Module) -> Iterator[list[bool]]:
+    """Of each batch norm that is run: whether it has one number of each image and channel, and so needs two images."""
+    lonely: list[bool] = []
+
+    def look(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        lonely.append(inputs[0].shape[2:].numel() == 1)
+
+    hooks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, _BatchNorm)]
+    try:
+        yield lonely
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _check_batches(config: TrainConfig, images: int, world: World, *, least: int = 1) -> None:
+    """Every batch, also the last of an epoch, must have so many images for each process.
+
+    Args:
+        config: Has the batch size.
+        images: To learn from.
+        world: The processes.
+        least: Images for each; 2 where a norm cannot do with one.
+    """
+    batch, why = config.batch_size * world.size, "batch norm cannot normalise one image alone"
+    if config.batch_size < least:
+        raise ValueError(f"--batch-size {config.batch_size} is too small: {why}; expected at least {least}")
     if batch > images:
         each = f" x {world.size} processes" if world.size > 1 else ""
         raise ValueError(
             f"--batch-size {config.batch_size}{each} is more than the {images:,} training images; "
             f"expected 1 to {images // world.size}"
         )
-    least = world.size * (2 if any(isinstance(m, _BatchNorm) for m in model.modules()) else 1)
-    if 0 < images % batch < least:
-        why = "batch norm cannot normalise one image alone" if least > world.size else "each process needs an image"
-        size = next((b for b in range(config.batch_size, 1, -1) if not 0 < images % (b * world.size) < least), 1)
+    if 0 < images % batch < least * world.size:
+        why = why if least > 1 else "each process needs an image"
+        sizes = range(config.batch_size, least - 1, -1)
+        size = next((b for b in sizes if not 0 < images % (b * world.size) < least * world.size), least)
         raise ValueError(
             f"--batch-size {config.batch_size} leaves {images % batch} image{'s' if images % batch > 1 else ''} in "
             f"the last batch of an epoch, and {why}; try --batch-size {size}"

@@ -84,13 +84,16 @@ class OptimizerConfig:
             raise ValueError("--nesterov looks ahead along a momentum: it goes with --opt sgd and a --momentum above 0")
 
 
+RISE = 0.25
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
     """How the learning rate moves, step by step."""
 
     sched: Literal["constant", "cosine", "one-cycle", "triangle"] = "one-cycle"
     """Shape: constant; half a cosine down to 0; up and along a cosine down to 0; up and straight down to 0."""
-    rise: float = 0.25
+    rise: float = RISE
     """Share of a one-cycle or triangle run in which the rate rises."""
     warmup_epochs: float = 0.0
     """Epochs of linear rise before a constant or cosine schedule; one-cycle has its own."""
@@ -100,6 +103,8 @@ class ScheduleConfig:
         _share("rise", self.rise)
         if self.sched in ("one-cycle", "triangle") and self.warmup_epochs:
             raise ValueError(f"--warmup-epochs goes with --sched constant or cosine; {self.sched} rises by itself")
+        if self.sched in ("constant", "cosine") and self.rise != RISE:
+            raise ValueError(f"--rise goes with --sched one-cycle or triangle; {self.sched} takes --warmup-epochs")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,10 +206,19 @@ def _meet() -> World:
 
 
 def _here() -> World:
-    """As the launcher names this process in its environment."""
-    rank, size, local_rank, local_size = (
-        int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    )
+    """As the launcher names this process in its environment.
+
+    Raises:
+        ValueError: It does not name it.
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"WORLD_SIZE={os.environ.get('WORLD_SIZE')} says that several processes were started, and nothing says "
+            f"{' and '.join(missing)}; start them with torchrun, set these variables, or unset WORLD_SIZE"
+        )
+    rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
     return World(rank, size, local_rank, local_size)
 
 

@@ -20,22 +20,26 @@ class Row:
         epoch: Epochs begun so far, from 1.
         step: Steps done so far, of whatever size they were.
         values: Names and numbers: ``lr``, ``train_loss``, ``train_accuracy``, ``test_loss``, ``seconds`` ...
+        epochs: Epochs done so far, with the share of the one under way; None where nobody noted it.
     """
 
     kind: Kind
     epoch: int
     step: int
     values: Mapping[str, float]
+    epochs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """One flat object, for ``metrics.jsonl``."""
-        return {"kind": self.kind, "epoch": self.epoch, "step": self.step, **self.values}
+        place = {} if self.epochs is None else {"epochs": self.epochs}
+        return {"kind": self.kind, "epoch": self.epoch, "step": self.step, **place, **self.values}
 
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> Row:
         """The inverse of ``to_dict``."""
-        values = {name: float(value) for name, value in flat.items() if name not in ("kind", "epoch", "step")}
-        return cls(flat["kind"], int(flat["epoch"]), int(flat["step"]), values)
+        own = ("kind", "epoch", "step", "epochs")
+        values = {name: float(value) for name, value in flat.items() if name not in own}
+        return cls(flat["kind"], int(flat["epoch"]), int(flat["step"]), values, flat.get("epochs"))
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class History:
 
     @property
     def split(self) -> str:
-        """What the per-epoch curve was measured on: ``"val"`` or ``"test"``."""
-        return "val" if any("val_loss" in row.values for row in self.rows) else "test"
+        """What the per-epoch curve was measured on, lately where that changed: ``"val"`` or ``"test"``."""
+        judged = (name for row in reversed(self.rows) if row.kind != "end" for name in row.values)
+        return next((name.removesuffix("_loss") for name in judged if name in ("val_loss", "test_loss")), "test")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from convscope.train.bench import fitting
 from convscope.train.config import OptimizerConfig
 from convscope.train.generators import generators_kept
 from convscope.train.objective import Objective
@@ -26,6 +27,9 @@ SIGMAS = 4.0  # a descent must be larger than so many of its standard errors ...
 LEAST = 0.05  # ... and than this share of the loss at the beginning: a bias that learns how frequent classes are
 MEDIAN_JUMP = 0.954  # standard deviations: half of all jumps between two independent normal numbers are smaller
 NEAR_THE_END = 0.9  # share of the steps; a loss that is lowest beyond may fall on
+
+
+Stopped = Literal["end", "diverged", "not finite"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class LrRange:
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     smoothed: tuple[float, ...]
-    stopped: Literal["end", "diverged", "not finite"]
+    stopped: Stopped
     steepest: float | None
     lowest: float | None
 
@@ -120,23 +124,10 @@ def find_lr(
     if not len(loader):
         raise ValueError("the loader has no batches")
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
-    keep, average = 1 - 1 / (MEMORY * steps), 0.0
-    losses: list[float] = []
-    smoothed: list[float] = []
-    stopped: Literal["end", "diverged", "not finite"] = "end"
+    keep = 1 - 1 / (MEMORY * steps)
     with generators_kept(loader.device):
-        for loss in _sweep(copy.deepcopy(model), loader, objective, optimizer_config, rates, way):
-            if not math.isfinite(loss):
-                stopped = "not finite"
-                break
-            losses.append(loss)
-            average = keep * average + (1 - keep) * loss
-            smoothed.append(average / (1 - keep ** len(losses)))  # as in Adam: the average began at zero
-            if smoothed[-1] > DIVERGED * min(smoothed) > 0:  # a task may have losses below 0
-                stopped = "diverged"
-                break
-            if progress is not None:
-                progress(len(losses), steps)
+        sweep = _sweep(copy.deepcopy(model), loader, objective, optimizer_config, rates, way)
+        losses, smoothed, stopped = _watched(sweep, keep, lambda done: progress(done, steps) if progress else None)
     steepest, lowest = _suggest(losses, smoothed, keep, steps)
     return LrRange(
         rates=tuple(rates[: len(losses)]),
@@ -146,6 +137,25 @@ def find_lr(
         steepest=None if steepest is None else rates[steepest],
         lowest=None if lowest is None else rates[lowest],
     )
+
+
+def _watched(
+    sweep: Iterator[float], keep: float, progress: Callable[[int], None]
+) -> tuple[list[float], list[float], Stopped]:
+    """The losses of a sweep, their moving average, and what ended it."""
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average = 0.0
+    for loss in sweep:
+        if not math.isfinite(loss):
+            return losses, smoothed, "not finite"
+        losses.append(loss)
+        average = keep * average + (1 - keep) * loss
+        smoothed.append(average / (1 - keep ** len(losses)))  # as in Adam: the average began at zero
+        if smoothed[-1] > DIVERGED * min(smoothed) > 0:  # a task may have losses below 0
+            return losses, smoothed, "diverged"
+        progress(len(losses))
+    return losses, smoothed, "end"
 
 
 def _endless(loader: Batches) -> Iterator[tuple[Tensor, Tensor]]:
@@ -174,9 +184,10 @@ def _sweep(
         mean = torch.zeros((), device=loader.device)
         for _ in range(config.accumulate):
             inputs, targets = next(batches)
-            with way.autocast():
-                loss = objective.training(model, way.inputs(inputs), targets).loss / config.accumulate
-            (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+            with fitting(inputs):
+                with way.autocast():
+                    loss = objective.training(model, way.inputs(inputs), targets).loss / config.accumulate
+                (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
             mean += loss.detach()
         yield mean.item()
         if scaler is not None:

@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 from convscope.errors import RunError
 
 LOCK = Path("checkpoint") / "lock"
+RANGE_PICTURE = "lr_range.png"
+"""What a learning-rate range test leaves, often where the run that it was made for will be."""
 WRITTEN = ("model.safetensors", "metrics.jsonl", "environment.json", "config.json")
 """The files of a training; ``config.json`` is the last, because it makes a folder a run."""
 
@@ -113,9 +115,9 @@ def _is_ours(config: Path) -> bool:
 
 
 def _occupied(path: Path) -> bool:
-    """Whether a folder holds anything but what a run leaves that was killed before it began."""
+    """Whether a folder holds anything but a range test, or what a run leaves that was killed before it began."""
     history = path / "metrics.jsonl"
-    left = {path / LOCK.parent, path / LOCK}
+    left = {path / LOCK.parent, path / LOCK, path / RANGE_PICTURE}
     for name in ("metrics.jsonl", "environment.json", "config.json"):
         left |= {*path.glob(f".{name}.*.part")}
     if history.is_file() and not history.stat().st_size and not (path / "config.json").exists():
@@ -133,7 +135,8 @@ def _sweep(path: Path) -> None:
 
 def _clear(path: Path) -> None:
     """Remove what a run consists of and nothing else; ``config.json`` goes last, so a crash leaves a run folder."""
-    for pattern in ("checkpoint/*.pt", "weights/epoch-*.safetensors", "plots/*.png", "plots/*.svg", ".*.part"):
+    ours = ("checkpoint/*.pt", "weights/epoch-*.safetensors", "plots/*.png", "plots/*.svg", ".*.part")
+    for pattern in (*ours, "tensorboard/events.out.tfevents.*"):
         for file in path.glob(pattern):
             file.unlink()
     for name in ("report.html", *WRITTEN):

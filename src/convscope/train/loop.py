@@ -16,11 +16,12 @@ from convscope.errors import RunError, TrainingDiverged, TrainingInterrupted
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.config import seconds_of
 from convscope.train.distributed import contact
-from convscope.train.events import Finished, History, Logged, Noted, Row, Stepped
+from convscope.train.events import Finished, History, Noted, Row, Stepped
 from convscope.train.exchange import Exchange
 from convscope.train.finetune import frozen_body
 from convscope.train.generators import rng_state
 from convscope.train.interrupt import StopRequest
+from convscope.train.ledger import Ledger
 from convscope.train.meter import Meter
 from convscope.train.objective import Stateful
 from convscope.train.parts import Parts
@@ -48,8 +49,7 @@ class Loop:
         self.folder = run
         self.parts = parts
         self.epoch = self.batch = self.step = 0
-        self.rows: list[Row] = []
-        self.best: dict[str, float] = {}
+        self.ledger = Ledger(run, parts)
         self._store = run.checkpoints
         self._can_go_back = self._held_seen = False
         self._epoch_meter, self._interval_meter = Meter(), Meter()
@@ -88,14 +88,14 @@ class Loop:
             seconds=self._time.seconds,
             epoch_seconds=self._epoch_time.seconds,
             data_seconds=self._stepper.waiting.seconds,
-            rows=len(self.rows),
+            rows=len(self.ledger.rows),
             model=shaped(parts.model.state_dict()),
             optimizer=parts.optimizer.state_dict(),
             average=parts.average.state() if parts.average is not None else {},
             scaler=self._stepper.scaler.state_dict() if self._stepper.scaler is not None else {},
             rng=[_unprefixed("rng", share) for share in shares],
             meters=[[_unprefixed(name, share) for name in meters] for share in shares],
-            best=self.best,
+            best=self.ledger.best,
             objective=parts.objective.state_dict() if isinstance(parts.objective, Stateful) else {},
             ended_at=ended_at(self.epoch, parts),
             held_seen=self._held_seen,
@@ -114,7 +114,7 @@ class Loop:
                 than are done, or epochs would be chosen by images that were learned from.
         """
         parts, path = self.parts, self.folder.path
-        self.rows = restore_rows(saved, history, path)
+        self.ledger.rows = restore_rows(saved, history, path)
         self._held_seen = restore_held(saved, self.folder, parts.config, parts.emit)
         try:
             restore_state(saved, parts, self._stepper.scaler)
@@ -129,18 +129,18 @@ class Loop:
         self.total_steps = self.step + max(0, self._scheduled - self._position)
         self._time, self._epoch_time = Stopwatch(saved.seconds), Stopwatch(saved.epoch_seconds)
         self._stepper.waiting = Stopwatch(saved.data_seconds)
-        self.best = restore_best(saved, self.folder.config, parts.emit)
+        self.ledger.best = restore_best(saved, self.folder.config, parts.emit)
         self._can_go_back = True
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to train."""
-        return self.epoch >= self.parts.epochs or self._out_of_patience()
+        return self.epoch >= self.parts.epochs or self.ledger.out_of_patience(self.epoch)
 
     @property
     def history(self) -> History:
         """Every row so far."""
-        return History(tuple(self.rows))
+        return History(tuple(self.ledger.rows))
 
     def _restore_meters(self, saved: Checkpoint) -> None:
         """Each process goes on with its own sums; where there are more or fewer than before, the first takes all."""
@@ -235,55 +235,50 @@ class Loop:
             loss = values.get(f"{split}_loss", 0.0)  # an objective of one's own may have none
             if not math.isfinite(loss):
                 raise BadLoss(self.step, values["lr"], loss)
-        self.epoch, self.batch = self.epoch + 1, 0
+        epochs, self.epoch, self.batch = self._epochs, self.epoch + 1, 0
         self._epoch_meter, self._interval_meter = Meter(), Meter()
         self._epoch_time, self._stepper.waiting = Stopwatch(), Stopwatch()
-        self._record(Row("epoch", self.epoch, self.step, {**values, "seconds": self._time.seconds}))
-        if self._is_best(values) or parts.config.saving.keep != "best":
-            self._save_weights()
+        self.ledger.record(Row("epoch", self.epoch, self.step, {**values, "seconds": self._time.seconds}, epochs))
+        if self.ledger.is_best(values, self.epoch) or parts.config.saving.keep != "best":
+            self.ledger.save_weights(self.epoch, whole=not self.batch)
         self._save_checkpoint()
 
     def _finish(self) -> None:
         """Measure the kept weights on the test images, once, and leave the model with them, in eval mode."""
         parts = self.parts
         if parts.config.saving.keep == "best":
-            if not self.best:  # the epochs that other images judged do not count, and there were none after them
-                self._save_weights()
+            if not self.ledger.best:  # the epochs that other images judged do not count, and there were none after them
+                self.ledger.save_weights(self.epoch, whole=not self.batch)
             parts.world.tell("written")  # nobody reads the file before
             self.folder.load_weights(parts.model)
         elif parts.average is not None:
             parts.average.write()
         parts.model.eval()
         kept = dataclasses.replace(parts, average=None)  # what counts is in the model itself from here on
-        measured = self._measured_already() if parts.plan.precision == "float32" else {}
+        measured = self.ledger.measured_already(self.step) if parts.plan.precision == "float32" else {}
         if parts.test is not None and not measured:
             measured = kept.measure(parts.test, exactly=True).means("test_")
         memory = peak_memory()
         values = {**measured, "seconds": self._time.seconds, **({"peak_memory_bytes": memory} if memory else {})}
         if parts.device.type == "cuda":
             values["peak_device_bytes"] = torch.cuda.max_memory_allocated(parts.device)
-        self._record(Row("end", self.epoch, self.step, values))  # the last thing to be written: all else is in place
+        epochs = self.ledger.rows[-1].epochs if self.ledger.rows else None
+        self.ledger.record(Row("end", self.epoch, self.step, values, epochs))  # the last thing to be written
         if parts.world.main:
             self.folder.settle_history()
         parts.world.tell("written")
 
     # ---- small parts
 
-    def _measured_already(self) -> dict[str, float]:
-        """What the row of the last epoch says of the test images; nothing where it is of other weights or they were not
-        looked at.
-        """
-        last = self.rows[-1] if self.rows else None
-        if self.parts.split != "test" or last is None or last.kind != "epoch" or last.step != self.step:
-            return {}
-        measured = {name: value for name, value in last.values.items() if name.startswith("test_")}
-        measured.pop("test_seconds", None)
-        return measured
-
     @property
     def _position(self) -> int:
         """Steps of the present size that make up what is done; the same as ``step`` where all had this size."""
         return self.parts.steps_before(self.epoch, self.batch)
+
+    @property
+    def _epochs(self) -> float:
+        """Epochs that are complete, and the share that is done of the one under way."""
+        return self.epoch + self.batch / len(self.parts.train)
 
     def _lr(self, position: int) -> float:
         """The rate of the step that has this many of the present size before it."""
@@ -300,22 +295,7 @@ class Loop:
         means = self._interval_meter.shared(self.parts.world).means("train_")
         self._epoch_meter.merge(self._interval_meter)
         self._interval_meter = Meter()
-        self._record(Row("step", self.epoch + 1, self.step, {**values, **means}))
-
-    def _record(self, row: Row) -> None:
-        self.rows.append(row)
-        if self.parts.world.main:
-            self.folder.append(row)
-        self.parts.emit(Logged(row))
-
-    def _save_weights(self) -> None:
-        """Of an epoch that is complete, or of the steps so far."""
-        if self.parts.world.main:
-            with self.parts.judged() as model:
-                weights = shaped(model.state_dict())
-                self.folder.save_weights(weights)
-                if not self.batch:
-                    self.folder.save_epoch_weights(self.epoch, weights, keep=self.parts.config.saving.epochs_kept)
+        self.ledger.record(Row("step", self.epoch + 1, self.step, {**values, **means}, self._epochs))
 
     def _save_checkpoint(self) -> None:
         state = self.checkpoint()  # every process has a part in it
@@ -324,22 +304,6 @@ class Loop:
             self._store.save(state)
         self._can_go_back = True
         self._saved_at = time.monotonic()
-
-    def _is_best(self, values: Mapping[str, float]) -> bool:
-        """Note the epoch if none before was better on the validation images; by loss where there is no accuracy."""
-        if "val_loss" not in values:
-            return False
-        score = values.get("val_accuracy", -values["val_loss"])
-        better = not self.best or score > self.best["score"]
-        if better:
-            self.best = {"score": score, "epoch": float(self.epoch)}
-        return better
-
-    def _out_of_patience(self) -> bool:
-        """Whether enough epochs went by; asked after a measurement only, so that the last weights are measured."""
-        patience = self.parts.config.saving.patience
-        measured = bool(self.rows) and "val_loss" in self.rows[-1].values
-        return bool(patience and self.best and measured) and self.epoch - self.best["epoch"] >= patience
 
     def _refuse_bad(self) -> None:
         """Before anything is saved within an epoch: a loss may have been good and the step after it not."""
@@ -351,7 +315,7 @@ class Loop:
         """Save everything after a finished step and say how to go on."""
         self._refuse_bad()
         if self.parts.config.saving.keep != "best":
-            self._save_weights()
+            self.ledger.save_weights(self.epoch, whole=not self.batch)
         self._save_checkpoint()
         self.parts.emit(Finished("interrupted"))
         raise TrainingInterrupted(
@@ -374,19 +338,8 @@ class Loop:
         parts.emit(Finished("diverged"))
         return TrainingDiverged(
             f"the loss became {bad.loss} at step {bad.step:,} (epoch {self.epoch + 1}, learning rate {bad.lr:.3g}) and "
-            f"training stopped; {self._what_is_kept(complete)}; try a lower --lr, or --clip-grad 1"
+            f"training stopped; {self.ledger.kept(complete)}; try a lower --lr, or --clip-grad 1"
         )
-
-    def _what_is_kept(self, complete: int) -> str:
-        """Which weights the folder has after so many complete epochs."""
-        path = self.folder.path
-        if not complete:
-            return "no epoch was complete"
-        if self.parts.config.saving.keep != "best":
-            return f"the weights of epoch {complete} are kept in {path}"
-        if self.best:
-            return f"the weights of epoch {self.best['epoch']:.0f}, the best so far, are kept in {path}"
-        return f"no epoch was measured, so the weights of epoch {complete} are in the last checkpoint of {path} alone"
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

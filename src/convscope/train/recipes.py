@@ -72,7 +72,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "accurate",
             dataclasses.replace(
-                _speedrun(24, dataclasses.replace(_ADAMW, lr=5e-3)),
+                _speedrun(28, dataclasses.replace(_ADAMW, lr=5e-3)),
                 augment=AugmentConfig(flip="alternate", shift=1, erase=0.25),
                 evaluate_every=1,
                 saving=SavingConfig(),

@@ -26,8 +26,8 @@ class TensorBoard:
 
     def __call__(self, event: Event) -> None:
         """Hear an event."""
-        if isinstance(event, Started):  # rows of a sitting that was cut off are written again
-            self._writer = self._make(str(event.folder / "tensorboard"), purge_step=event.step or None)
+        if isinstance(event, Started):  # rows after the last checkpoint of a sitting that was cut off are written again
+            self._writer = self._make(str(event.folder / "tensorboard"), purge_step=event.step + 1)
         elif isinstance(event, Logged):
             for name, value in event.row.values.items():
                 self._writer.add_scalar(f"{event.row.kind}/{name}", value, event.row.step)

@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope.data import Dataset
 from convscope.errors import RunError
-from convscope.train.assembly import assemble, describe, model_name
+from convscope.train.assembly import assemble, describe, model_name, see_shapes
 from convscope.train.bench import untouched_process
 from convscope.train.config import TrainConfig
 from convscope.train.differences import differences, same_work
@@ -81,7 +81,7 @@ class Trainer:
         same arguments, and the first of them writes.
 
         Args:
-            model: Maps ``(N, C, H, W)`` to ``(N, classes)``.
+            model: Maps ``(N, C, H, W)`` to ``(N, classes)``; lazy layers get their shapes from two images.
             dataset: What to learn from and to be judged by.
             out: The run folder; None takes the next free ``runs/MODEL-DATA-NUMBER``.
             overwrite: Whether a run that is there may be replaced.
@@ -96,6 +96,7 @@ class Trainer:
             TrainingDiverged: A loss was NaN or infinite; the last good weights are kept.
             TrainingInterrupted: Stopped by Ctrl-C; ``resume`` goes on.
         """
+        see_shapes(model, dataset, self.config)
         config = describe(model, dataset, self.config)
         with process_kept(), lent_generators(), join() as world:
             seed_generators(self.config.seed)
@@ -142,6 +143,7 @@ class Trainer:
         """
         run = Run.open(path)
         trainer = cls(config or run.train_config, objective=objective, listeners=listeners)
+        see_shapes(model, dataset, trainer.config)
         now = describe(model, dataset, trainer.config)
         with process_kept(), lent_generators(), join() as world, locked(run.path) if world.main else nullcontext():
             emit = trainer._voice(world)
@@ -182,13 +184,14 @@ class Trainer:
         The program that asks goes on as if nothing had been: its generators, threads and kernels are those of before.
 
         Args:
-            model: Stays where it is and as it is.
+            model: Stays where it is and as it is, but for lazy layers, which get their shapes.
             dataset: What to learn from.
             progress: Called with steps done and steps in all.
 
         Raises:
             ValueError: Settings, images and model do not fit each other.
         """
+        see_shapes(model, dataset, self.config)
         settings, copied = self.config, copy.deepcopy(model)
         with process_kept(), untouched_process(find_device(settings.execution.device)):
             seed_generators(settings.seed)

@@ -20,20 +20,12 @@ FEW_DECADES = 100.0  # between lowest and highest, up to which 2 and 5 are marke
 
 
 def _places(history: History, rows: Sequence[Row]) -> list[float]:
-    """Where rows belong, in epochs; in steps where no epoch was finished.
-
-    Epochs may differ in their number of steps, where a run went on with other batches. A last one with fewer than the
-    one before it counts as a part of an epoch.
-    """
-    ends = [(0, 0), *((row.step, row.epoch) for row in history.of("epoch"))]
-    if len(ends) == 1:
+    """Where rows belong, in epochs; in steps where no epoch was finished."""
+    epochs = history.of("epoch")
+    if not epochs:
         return [float(row.step) for row in rows]
-    if len(ends) > 2 and ends[-1][0] - ends[-2][0] < ends[-2][0] - ends[-3][0]:
-        ends.pop()
-    steps, epochs = np.array(ends).T
-    pace = (epochs[-1] - epochs[-2]) / (steps[-1] - steps[-2])  # of what comes after the last end
-    where = np.array([row.step for row in rows])
-    return list(np.interp(where, steps, epochs) + pace * np.maximum(where - steps[-1], 0))
+    length = epochs[0].step / epochs[0].epoch  # of those that do not say it themselves
+    return [row.step / length if row.epochs is None else row.epochs for row in rows]
 
 
 def _points(history: History, rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
