@@ -17,8 +17,13 @@ settings.register_profile(
 settings.load_profile("checks")
 
 # A shell lets what it starts in the background ignore Ctrl-C, and a training rightly leaves that as it is.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (getattr(signal, "SIGHUP", None), signal.SIG_DFL),
+):
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Tensors in tests are tiny: two threads that wait for each other are slower than one.
 torch.set_num_threads(1)
