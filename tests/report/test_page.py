@@ -33,6 +33,18 @@ def test_headline_numbers(tmp_path):
     assert "Parameters 55" in page.text, "4 * 9 + 4 + 4 * 3 + 3"
 
 
+def test_an_epoch_that_went_on_after_a_part_of_it_counts_once(tmp_path):
+    rows = (
+        made.epoch(1),
+        replace(made.epoch(2), step=30, epochs=1.5),
+        made.epoch(2),
+        made.epoch(3),
+        made.end(3, 10 / 12),
+    )
+    page, _, _ = write(tmp_path, made.dataset(), rows)
+    assert "Epochs 3 of 3" in page.text
+
+
 def test_every_class_has_its_scores_and_its_commonest_confusion(tmp_path):
     page, _, _ = write(tmp_path, made.dataset(), FINISHED)
     assert "cat 100 % 75.0 % 85.7 % 4 dog (1)" in page.text

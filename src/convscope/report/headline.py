@@ -71,7 +71,7 @@ def _stats(material: Material) -> str:
     speeds = material.noted("images_per_second")
     peak = material.end.values.get("peak_memory_bytes") if material.end else None
     pairs = [
-        ("Epochs", f"{len(material.epochs):,} of {material.config.epochs_begun:,}"),
+        ("Epochs", f"{material.epochs_done:,} of {material.config.epochs_begun:,}"),
         ("Test loss", f"{material.evaluation.loss:.3f} nats"),
         ("Time", duration(material.seconds) if material.seconds is not None else NOT_NOTED),
         ("Images per second", f"{median(speeds):,.0f}" if speeds else NOT_NOTED),
@@ -87,10 +87,10 @@ def notes(material: Material) -> Iterator[tuple[str, str]]:
     config, end = material.config, material.end
     if end is None:
         yield "warning", _unfinished(material)
-    elif len(material.epochs) < config.epochs_begun:
+    elif material.epochs_done < config.epochs_begun:
         yield (
             "",
-            f"Stopped early, after {plural(len(material.epochs), 'epoch')} of {config.epochs_begun:,}: "
+            f"Stopped early, after {plural(material.epochs_done, 'epoch')} of {config.epochs_begun:,}: "
             f"{plural(config.saving.patience, 'epoch')} brought no better validation accuracy.",
         )
     if material.changed:
@@ -131,7 +131,7 @@ def notes(material: Material) -> Iterator[tuple[str, str]]:
 def _unfinished(material: Material) -> str:
     """What is known of a training without an end."""
     rows = material.history.rows
-    done = plural(len(material.epochs), "epoch") if material.epochs else "no epoch"
+    done = plural(material.epochs_done, "epoch") if material.epochs_done else "no epoch"
     step = f" (the last row is of step {rows[-1].step:,})" if rows else ""
     return (
         f"This training has not reached its end: {done} of {material.config.epochs_begun:,} complete{step}. It was "

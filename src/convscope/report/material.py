@@ -123,6 +123,11 @@ class Material:
         return spelled + rest if same and (not rest or rest.isdecimal()) else name
 
     @property
+    def epochs_done(self) -> int:
+        """How many epochs are finished; one that went on after a part of it counts once."""
+        return self.epochs[-1].epoch if self.epochs else 0
+
+    @property
     def epochs(self) -> tuple[Row, ...]:
         """The rows of finished epochs."""
         return self.history.of("epoch")
