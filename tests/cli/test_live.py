@@ -125,6 +125,12 @@ def test_nothing_wraps(width: int):
     assert blocks == (14 + 2 * 12 if width == 80 else 24 + 2 * 12)
 
 
+def test_a_run_that_went_on_with_another_split_shows_the_new_one():
+    lines = shown(STARTED, Logged(epoch(1, held="val")), Logged(epoch(2)))
+    assert " ".join(lines[1].split()) == "epoch train loss train acc test loss test acc images/s time"
+    assert lines[3].split()[3:5] == ["1.0000", "75.00%"]
+
+
 def test_a_run_that_goes_on_shows_its_past():
     past = History((epoch(1), epoch(2)))
     started = Started(**{**vars(STARTED), "step": 40, "history": past})

@@ -56,6 +56,33 @@ def test_training_is_drawn_from_the_finer_rows_at_fractions_of_an_epoch():
     assert line(figure, 1) == ([1.0], [1.75])
 
 
+@pytest.mark.parametrize(
+    ("ends", "step", "place"),
+    [
+        ((20, 40), 50, 2.5),  # an epoch that is not over
+        ((20, 30, 40), 25, 1.5),  # twice the batch from the second epoch on
+        ((20, 30, 40), 40, 3.0),
+        ((10, 30), 20, 1.5),  # half the batch
+        ((20, 40, 50), 45, 2.25),  # --epochs 2.5
+    ],
+)
+def test_rows_of_earlier_versions_lie_between_the_ends_of_their_own_epoch(
+    ends: tuple[int, ...], step: int, place: float
+):
+    epochs = [dataclasses.replace(made.epoch(number), step=end) for number, end in enumerate(ends, 1)]
+    rows = sorted([*epochs, made.step(step), made.step(1), made.step(2), made.step(3)], key=lambda row: row.step)
+    x, _ = line(figures.loss_curve(History(tuple(rows))), 0)
+    assert x[3] == pytest.approx(place)
+
+
+def test_a_part_of_the_first_epoch_has_more_than_one_mark():
+    figure = figures.loss_curve(History((dataclasses.replace(made.epoch(1), epochs=0.5),)))
+    figure.draw_without_rendering()
+    left, right = figure.axes[0].get_xlim()
+    assert line(figure, 1)[0] == [0.5]
+    assert sum(left <= tick <= right for tick in figure.axes[0].get_xticks()) > 2
+
+
 def test_rows_that_say_where_they_are_lie_there():
     """A run that went on with other batches, and ended in the middle of an epoch."""
     steps = [dataclasses.replace(made.step(step), epochs=place) for step, place in ((10, 0.5), (25, 1.5), (28, 1.8))]

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convscope.naming import duration
-from convscope.train import Event, Finished, Listener, Logged, Noted, Row, Started, Stepped
+from convscope.train import Event, Finished, History, Listener, Logged, Noted, Row, Started, Stepped
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 EPOCHS_SHOWN = 10
@@ -52,8 +52,8 @@ def sparkline(values: Sequence[float], *, width: int = 24) -> str:
 
 
 def _held(rows: Sequence[Row]) -> str:
-    """The split that epochs are measured on, from the names of their numbers."""
-    return "val" if any("val_loss" in row.values for row in rows) else "test"
+    """The split that epochs are measured on now; a run that goes on may have changed it."""
+    return History(tuple(rows)).split
 
 
 def _number(values: Mapping[str, float], name: str, form: str) -> str:

@@ -21,11 +21,25 @@ FEW_DECADES = 100.0  # between lowest and highest, up to which 2 and 5 are marke
 
 def _places(history: History, rows: Sequence[Row]) -> list[float]:
     """Where rows belong, in epochs; in steps where no epoch was finished."""
-    epochs = history.of("epoch")
-    if not epochs:
+    if not history.of("epoch"):
         return [float(row.step) for row in rows]
-    length = epochs[0].step / epochs[0].epoch  # of those that do not say it themselves
-    return [row.step / length if row.epochs is None else row.epochs for row in rows]
+    guesses = _guesses(history, rows)
+    return [guess if row.epochs is None else row.epochs for row, guess in zip(rows, guesses, strict=True)]
+
+
+def _guesses(history: History, rows: Sequence[Row]) -> list[float]:
+    """Places of rows that do not say it, as those of earlier versions do not: between the ends of epochs.
+
+    Epochs may differ in their number of steps, where a run went on with other batches. A last one with fewer than the
+    one before it counts as a part of an epoch.
+    """
+    ends = [(0, 0), *((row.step, row.epoch) for row in history.of("epoch"))]
+    if len(ends) > 2 and ends[-1][0] - ends[-2][0] < ends[-2][0] - ends[-3][0]:
+        ends.pop()
+    steps, epochs = np.array(ends).T
+    pace = (epochs[-1] - epochs[-2]) / (steps[-1] - steps[-2])  # of what comes after the last end
+    where = np.array([row.step for row in rows])
+    return list(np.interp(where, steps, epochs) + pace * np.maximum(where - steps[-1], 0))
 
 
 def _points(history: History, rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
@@ -80,7 +94,8 @@ def _finish(axes: Axes, history: History, ylabel: str) -> None:
     axes.set_xlabel("epoch" if history.of("epoch") else "step", fontsize=TEXT)
     axes.set_ylabel(ylabel, fontsize=TEXT)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    whole = axes.get_xlim()[1] >= 1  # of a run within its first epoch, 0 would be the only mark
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=whole, min_n_ticks=1))
     if not axes.lines:
         axes.text(0.5, 0.5, "nothing was measured yet", transform=axes.transAxes, ha="center", va="center", color=MUTED)
         return
