@@ -25,6 +25,7 @@ from convscope.train import (
     TrainConfig,
     Trainer,
 )
+from convscope.train.batch_size import check_batches
 from convscope.train.distributed import World, _here
 from convscope.train.meter import Meter
 from convscope.train.objective import Outcome
@@ -164,11 +165,9 @@ def test_accumulated_batches_are_one_batch(tmp_path):
     ],
 )
 def test_batches_that_leave_a_process_without_an_image_are_refused(size, world, said):
-    from convscope.train.assembly import _check_batches
-
     images = 1438 if world == 4 else 1400
     with pytest.raises(ValueError, match=said):
-        _check_batches(dataclasses.replace(FIFTY, batch_size=size), images, World(0, world))
+        check_batches(size, images, World(0, world))
 
 
 def test_a_launcher_that_does_not_say_which_process_this_is_is_told_what_is_missing(monkeypatch):

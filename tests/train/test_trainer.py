@@ -25,6 +25,7 @@ from convscope.train import (
     Trainer,
     World,
 )
+from convscope.train.batch_size import check_norms
 from convscope.train.folder import locked, next_free
 from convscope.train.watch import LossWatch
 
@@ -312,6 +313,48 @@ def test_a_batch_of_one_before_a_batch_norm_is_refused(tmp_path, dataset):
     config = TrainConfig(batch_size=239)
     with pytest.raises(ValueError, match=r"--batch-size 239 leaves 1 image in .* try --batch-size 238"):
         Trainer(config).fit(net, dataset, out=tmp_path / "run")
+
+
+class Unchecked(Classification):
+    """A task that leaves the network unseen before the training."""
+
+    def check(self, model, inputs, classes):
+        pass
+
+
+class ByName(nn.Module):
+    """Calls its norm with a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(1), nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(input=x).flatten(1))
+
+
+def test_whether_batch_norm_can_do_with_one_image_does_not_depend_on_the_task_or_the_call(tmp_path, dataset):
+    flat, config = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 3)), TrainConfig(batch_size=239)
+    with pytest.raises(ValueError, match="batch norm cannot normalise one image alone"):
+        Trainer(config, objective=Unchecked()).fit(flat, dataset, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert Trainer(dataclasses.replace(config, epochs=1)).fit(ByName(), dataset, out=tmp_path / "run").history.rows
+
+
+@pytest.mark.parametrize(("size", "images", "other"), [(2, 3, "; try --batch-size 3"), (1, 3, "; try --batch-size 3")])
+def test_the_batch_size_that_is_suggested_can_be_taken(size, images, other):
+    net, probe = nn.BatchNorm1d(2).eval(), torch.zeros(2, 2)
+    with pytest.raises(ValueError, match=f"one pixel{other}$"):
+        check_norms(size, images, World(), model=net, probe=probe)
+    check_norms(3, images, World(), model=net, probe=probe)
+
+
+def test_a_lazy_layer_that_no_image_reaches_is_named(tmp_path, dataset):
+    net = nn.Sequential(nn.LazyBatchNorm2d(affine=False), nn.Flatten(), nn.Linear(64, 3))
+    assert Trainer(QUICK).find_lr(net, dataset).rates, "buffers are lazy too"
+    net[2].never = nn.LazyLinear(3)
+    with pytest.raises(ValueError, match=r"^2\.never\.weight belongs to a lazy layer that two images .* did not reach"):
+        Trainer(QUICK).fit(net, dataset, out=tmp_path / "run")
 
 
 def test_an_epoch_row_has_the_rate_of_its_last_step(tmp_path, model, dataset):

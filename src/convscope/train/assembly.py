@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from convscope.data import Dataset, ImageSet, Loader, Preprocess, fingerprint, hold_out
 from convscope.data.augment import Augment
 from convscope.train.average import WeightAverage
 from convscope.train.balance import class_weights
+from convscope.train.batch_size import check_batches, check_norms
 from convscope.train.config import TrainConfig
 from convscope.train.distributed import World
 from convscope.train.events import Event, Noted
@@ -59,23 +59,20 @@ def assemble(
     with world.together():
         device = _device_of(config, world, resumed)
         learn, held, test = _splits(config, dataset)
-        _check_batches(config, len(learn), world)
+        check_batches(config.batch_size, len(learn), world)
         preprocess = preprocess_for(dataset, config)
         train = _learning(config, learn, preprocess, device=device, world=world)
         objective = objective or _classification(config, learn, device)
-        with _norms_watched(model) as lonely:
-            head = _check_network(config, model, objective, dataset, preprocess, device=device, world=world)
-        if any(lonely):
-            _check_batches(config, len(learn), world, least=2)
+        probe = preprocess(dataset.test.images[:2].to(device))
+        _check_network(model, objective, probe, classes=len(dataset.classes), world=world)
+        check_norms(config.batch_size, len(learn), world, model=model, probe=probe)
+        head = head_of(model, len(dataset.classes), probe)[0] if config.freeze_epochs else ""
+        if config.execution.sync_bn and world.size > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         plan = _plan_for(config, model, objective, train, world, resumed)
     if config.execution.compile and not plan.compiled:
         emit(Noted(f"--compile was asked for and not done: {plan.reason}"))
-    plan.settle()
-    forward = plan.prepare(model)
-    world.spread(value for value in model.state_dict().values() if not is_lazy(value))
-    if world.rank:  # each process drops out other units
-        seed_generators(config.seed ^ (world.rank << 40))
-
+    forward = _ready(config, model, plan, world)
     tested = _judging(config, test, preprocess, device=device, world=world)
     return Parts(
         config=config,
@@ -100,10 +97,27 @@ def preprocess_for(dataset: Dataset, config: TrainConfig) -> Preprocess:
 
 
 def see_shapes(model: nn.Module, dataset: Dataset, config: TrainConfig) -> None:
-    """Show two images to a network that still has lazy layers, which draw their weights now."""
-    if any(is_lazy(p) for p in model.parameters()):
-        device = next(p.device for p in model.parameters())
-        give_shapes(model, preprocess_for(dataset, config)(dataset.test.images[:2].to(device)))
+    """Show two images to a network that still has lazy layers, which draw their weights now.
+
+    Raises:
+        ValueError: A lazy layer was not reached.
+    """
+    waiting = _lazy(model)
+    if not waiting:
+        return
+    device = next(iter(waiting.values())).device
+    give_shapes(model, preprocess_for(dataset, config)(dataset.test.images[:2].to(device)))
+    if unreached := list(_lazy(model)):
+        raise ValueError(
+            f"{unreached[0]} belongs to a lazy layer that two images in eval mode did not reach, so its shape is not "
+            "known; use the layer in forward, give it its shape, or leave it out"
+        )
+
+
+def _lazy(model: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers without a shape, by name."""
+    named = chain(model.named_parameters(), model.named_buffers())
+    return {name: tensor for name, tensor in named if is_lazy(tensor)}
 
 
 def describe(model: nn.Module, dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
@@ -148,31 +162,27 @@ def _judging(
     return Loader(images, preprocess, batch_size=batch_size, device=device, share=world.share)
 
 
+def _ready(config: TrainConfig, model: nn.Module, plan: Plan, world: World) -> nn.Module:
+    """Set up the process and give every one the same weights to begin with; what trains: the model or compiled code."""
+    plan.settle()
+    forward = plan.prepare(model)
+    world.spread(model.state_dict().values())
+    if world.rank:  # each process drops out other units
+        seed_generators(config.seed ^ (world.rank << 40))
+    return forward
+
+
 def _classification(config: TrainConfig, images: ImageSet, device: torch.device) -> Objective:
     weights = class_weights(images.counts()).to(device) if config.class_weights != "none" else None
     return Classification(config.label_smoothing, weights)
 
 
-def _check_network(
-    config: TrainConfig,
-    model: nn.Module,
-    objective: Objective,
-    dataset: Dataset,
-    preprocess: Preprocess,
-    *,
-    device: torch.device,
-    world: World,
-) -> str:
-    """Bring the network to its device and make sure that it can do the task; the name of its head, where asked for."""
-    model.to(device)
+def _check_network(model: nn.Module, objective: Objective, probe: Tensor, *, classes: int, world: World) -> None:
+    """Bring the network to its device and make sure that it can do the task."""
+    model.to(probe.device)
     model.eval()  # two images are looked at, and nothing may be learned from them
-    probe = preprocess(dataset.test.images[:2].to(device))
-    objective.check(model, probe, len(dataset.classes))
+    objective.check(model, probe, classes)
     _check_alike(model, world)
-    head = head_of(model, len(dataset.classes), probe)[0] if config.freeze_epochs else ""
-    if config.execution.sync_bn and world.size > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return head
 
 
 def _device_of(config: TrainConfig, world: World, resumed: Plan | None) -> torch.device:
@@ -189,53 +199,9 @@ def _device_of(config: TrainConfig, world: World, resumed: Plan | None) -> torch
     return device
 
 
-@contextmanager
-def _norms_watched(model: nn.Module) -> Iterator[list[bool]]:
-    """Of each batch norm that is run: whether it has one number of each image and channel, and so needs two images."""
-    lonely: list[bool] = []
-
-    def look(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        lonely.append(inputs[0].shape[2:].numel() == 1)
-
-    hooks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, _BatchNorm)]
-    try:
-        yield lonely
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _check_batches(config: TrainConfig, images: int, world: World, *, least: int = 1) -> None:
-    """Every batch, also the last of an epoch, must have so many images for each process.
-
-    Args:
-        config: Has the batch size.
-        images: To learn from.
-        world: The processes.
-        least: Images for each; 2 where a norm cannot do with one.
-    """
-    batch, why = config.batch_size * world.size, "batch norm cannot normalise one image alone"
-    if config.batch_size < least:
-        raise ValueError(f"--batch-size {config.batch_size} is too small: {why}; expected at least {least}")
-    if batch > images:
-        each = f" x {world.size} processes" if world.size > 1 else ""
-        raise ValueError(
-            f"--batch-size {config.batch_size}{each} is more than the {images:,} training images; "
-            f"expected 1 to {images // world.size}"
-        )
-    if 0 < images % batch < least * world.size:
-        why = why if least > 1 else "each process needs an image"
-        sizes = range(config.batch_size, least - 1, -1)
-        size = next((b for b in sizes if not 0 < images % (b * world.size) < least * world.size), least)
-        raise ValueError(
-            f"--batch-size {config.batch_size} leaves {images % batch} image{'s' if images % batch > 1 else ''} in "
-            f"the last batch of an epoch, and {why}; try --batch-size {size}"
-        )
-
-
 def _check_alike(model: nn.Module, world: World) -> None:
     """Every process must bring the same network, or their gradients cannot be added up."""
-    shapes = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items() if not is_lazy(value)]
+    shapes = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items()]
     mine = hashlib.blake2b("\n".join(shapes).encode()).hexdigest()
     theirs = world.gather(mine)
     if len(set(theirs)) > 1:
