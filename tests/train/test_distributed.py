@@ -172,9 +172,13 @@ def test_batches_that_leave_a_process_without_an_image_are_refused(size, world, 
 
 def test_a_launcher_that_does_not_say_which_process_this_is_is_told_what_is_missing(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match=r"nothing says RANK and LOCAL_RANK and LOCAL_WORLD_SIZE; start them with"):
+    with pytest.raises(ValueError, match=r"nothing says RANK and LOCAL_RANK and LOCAL_WORLD_SIZE and MASTER_ADDR"):
+        _here()
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"nothing says MASTER_ADDR and MASTER_PORT; start them with torchrun"):
         _here()
 
 

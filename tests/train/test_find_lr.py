@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from convscope.data import Loader, Preprocess
+from convscope.errors import RunError
 from convscope.train import Classification, ExecutionConfig, OptimizerConfig, Outcome, TrainConfig, Trainer
 from convscope.train.find_lr import LrRange, find_lr
 from convscope.train.generators import rng_state
+from convscope.train.lean import LeanSGD
 
 SGD = OptimizerConfig(opt="sgd", momentum=0.0, weight_decay=0.0)
 
@@ -220,3 +222,13 @@ def test_progress_is_told_and_values_are_plain(model, loader):
 def test_nonsense_is_refused(model, loader, arguments, message):
     with pytest.raises(ValueError, match=message):
         find_lr(model, loader, Classification(), SGD, **arguments)
+
+
+@pytest.mark.parametrize("where", ["forward", "step"])
+def test_a_batch_that_does_not_fit_says_what_to_lower(model, loader, monkeypatch, where):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(*((nn.Linear, "forward") if where == "forward" else (LeanSGD, "step")), full)
+    with pytest.raises(RunError, match=r"a step on a batch of 32 images \(1, 8, 8\) does not fit .* --batch-size"):
+        find_lr(model, loader, Classification(), SGD)

@@ -209,10 +209,11 @@ def _here() -> World:
     """As the launcher names this process in its environment.
 
     Raises:
-        ValueError: It does not name it.
+        ValueError: It does not name it, or nothing says where the others are.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    missing = [name for name in names if name not in os.environ]
+    meeting = () if dist.is_initialized() else ("MASTER_ADDR", "MASTER_PORT")  # a program of others has met them
+    missing = [name for name in (*names, *meeting) if name not in os.environ]
     if missing:
         raise ValueError(
             f"WORLD_SIZE={os.environ.get('WORLD_SIZE')} says that several processes were started, and nothing says "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
 
 from convscope.train.bench import fitting
 from convscope.train.config import OptimizerConfig
@@ -190,15 +192,21 @@ def _sweep(
                 (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
             mean += loss.detach()
         yield mean.item()
-        if scaler is not None:
-            scaler.unscale_(optimizer)
-        if config.clip_grad:
-            nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad)
-        if scaler is None:
-            optimizer.step()
-        else:
-            scaler.step(optimizer)
-            scaler.update()
+        with fitting(inputs):  # the first step makes room for moments
+            _apply(optimizer, scaler, clip=config.clip_grad, parameters=model.parameters())
+
+
+def _apply(optimizer: Optimizer, scaler: GradScaler | None, *, clip: float, parameters: Iterable[nn.Parameter]) -> None:
+    """Take the step that the gradients ask for, clipped where ``clip`` is above 0."""
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if clip:
+        nn.utils.clip_grad_norm_(parameters, clip)
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
 
 
 def _suggest(losses: list[float], smoothed: list[float], keep: float, steps: int) -> tuple[int | None, int | None]:
