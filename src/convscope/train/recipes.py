@@ -94,7 +94,7 @@ RECIPES: dict[str, Recipe] = {
 """``default``: AdamW, one cycle, normalised images; the best found for a small network in ten epochs.
 ``textbook``: plain SGD at a constant 0.1, batches of 128, values 0 to 1, as in "Dive into Deep Learning", chapter 7.
 ``speedrun-90``, ``-92``, ``-93``, ``-94``: Fashion-MNIST to about that accuracy as fast as two CPU cores can.
-``accurate``: Fashion-MNIST as well as a network of 690,000 parameters learns it in an hour or two of a CPU.
+``accurate``: Fashion-MNIST as well as a network of 630,000 parameters learns it in an hour or two of a CPU core.
 ``finetune``: from weights trained on other images: the head alone at first, then all, early layers slowest."""
 
 
