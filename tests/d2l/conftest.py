@@ -1,10 +1,13 @@
 """Programs of readers, a folder of their own for each test, and small images in the place of Fashion-MNIST."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from torch import nn
 
 from convscope import data
 from convscope.d2l import fashion
@@ -38,3 +41,29 @@ def tiny_fashion(monkeypatch, programs) -> data.Dataset:
     dataset = programs.tiny_fashion()
     monkeypatch.setattr(fashion, "_load", lambda root, environment: dataset)
     return dataset
+
+
+@pytest.fixture
+def net(d2l) -> type:
+    """A class of classifiers without lazy layers, quick and quiet; the first one has the same weights each time."""
+
+    class Net(d2l.Classifier):
+        def __init__(self, lr=0.1):
+            super().__init__()
+            self.save_hyperparameters()
+            self.net = nn.Sequential(nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, 10))
+            self.board.display = False
+
+    torch.manual_seed(1)
+    return Net
+
+
+@pytest.fixture
+def make(net) -> Callable[..., nn.Module]:
+    """Makes one of these with some methods replaced, always with the same weights."""
+
+    def build(**replaced):
+        torch.manual_seed(1)
+        return type("Net", (net,), replaced)()
+
+    return build

@@ -135,24 +135,6 @@ def test_a_script_that_the_command_line_ran_and_lost_goes_on(whole, tmp_path, mo
 
 
 @pytest.fixture
-def make(d2l):
-    """A classifier, quick and quiet."""
-
-    class Net(d2l.Classifier):
-        def __init__(self, lr=0.1):
-            super().__init__()
-            self.save_hyperparameters()
-            self.net = nn.Sequential(nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, 10))
-            self.board.display = False
-
-    def build(**replaced):
-        torch.manual_seed(1)
-        return type("Net", (Net,), replaced)()
-
-    return build
-
-
-@pytest.fixture
 def data(d2l, tiny_fashion):
     return d2l.FashionMNIST(batch_size=64)
 

@@ -14,19 +14,6 @@ def data(d2l, programs):
     return programs.make_toy(d2l, train=96, val=52)
 
 
-@pytest.fixture
-def net(d2l):
-    class Net(d2l.Classifier):
-        def __init__(self, lr=0.1):
-            super().__init__()
-            self.save_hyperparameters()
-            self.net = nn.Sequential(nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, 10))
-            self.board.display = False
-
-    torch.manual_seed(1)
-    return Net
-
-
 # ---- names of one's own
 
 

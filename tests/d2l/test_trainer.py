@@ -17,24 +17,6 @@ def data(d2l, programs):
     return programs.make_toy(d2l, train=96, val=52)  # 3 batches, and 2 of which the last has 20 images
 
 
-@pytest.fixture
-def make(d2l):
-    """A classifier without lazy layers, quick and quiet."""
-
-    class Net(d2l.Classifier):
-        def __init__(self, lr=0.1):
-            super().__init__()
-            self.save_hyperparameters()
-            self.net = nn.Sequential(nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, 10))
-            self.board.display = False
-
-    def build(**replaced):
-        torch.manual_seed(1)
-        return type("Net", (Net,), replaced)()
-
-    return build
-
-
 def by_hand(d2l, model, data, *, epochs: int, lr: float = 0.1, after=lambda model: None) -> list[float]:
     """Plain gradient descent, written down; the losses."""
     losses = []

@@ -93,7 +93,9 @@ def test_no_convolution_no_figure():
 def test_all_weights_zero_can_be_drawn():
     model = nn.Conv2d(1, 2, 3)
     nn.init.zeros_(model.weight)
-    figures.first_layer_filters(model).draw_without_rendering()
+    figure = figures.first_layer_filters(model)
+    figure.draw_without_rendering()
+    assert figure.axes[0].images
 
 
 def test_contact_sheet_has_a_row_for_each_class_with_its_count():
